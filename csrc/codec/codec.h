@@ -1,0 +1,113 @@
+/*
+ * codec.h - PostgreSQL's wire formats <-> Python objects: what the binding sees.
+ *
+ * What it is: a registry maps a type OID to an hp_codec, which knows how to
+ * write a Python object as a parameter and how to read a result field. Built-in
+ * types are in a constant table (registry.c); enums, domains, and arrays of
+ * them are added per registry from one catalogue query. A registry belongs to
+ * one pool (the OIDs of user types belong to a database).
+ *
+ * Rules
+ *   - Nothing here knows libpq's connection; only result text of the catalogue
+ *     query reaches hp_registry_load().
+ *   - Encoders append to a buffer and never read past what they wrote; decoders
+ *     check every length before they use it: a malformed field raises
+ *     hp InternalClientError-compatible ValueError, never reads out of bounds.
+ *   - An encoder that refuses a value sets TypeError, ValueError or
+ *     OverflowError with a short reason ("an integer is required, got str");
+ *     the caller (binding/statement.c) turns that into DataError and names the
+ *     argument position, so that encoders need not know it.
+ *   - Decoders run inside the reader callback: they must not run arbitrary user
+ *     code except through a codec the user registered.
+ */
+#ifndef HP_CODEC_H
+#define HP_CODEC_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef uint32_t hp_oid;
+
+/* ---- buffer: parameters of one statement, one after another ---- */
+
+typedef struct hp_buf {
+    char *data;      /* PyMem_Malloc'ed, NULL until the first append */
+    Py_ssize_t len;  /* bytes in use */
+    Py_ssize_t cap;  /* bytes allocated */
+} hp_buf;
+
+/* Make room for `more` bytes and return where they start (len is NOT moved);
+ * NULL with MemoryError, or with ValueError past 1 GiB - 1, the largest field
+ * PostgreSQL takes. */
+char *hp_buf_reserve(hp_buf *buf, Py_ssize_t more);
+int hp_buf_append(hp_buf *buf, const void *data, Py_ssize_t len);
+int hp_buf_put_int16(hp_buf *buf, int16_t value); /* network byte order */
+int hp_buf_put_int32(hp_buf *buf, int32_t value);
+int hp_buf_put_int64(hp_buf *buf, int64_t value);
+void hp_buf_free(hp_buf *buf);
+
+/* ---- codec ---- */
+
+struct hp_codec_state;
+struct hp_codec;
+
+/* Append the binary (or, where codec->param_format is 0, text) form of `obj`,
+ * never None, to `buf`. 0, or -1 with an exception as described above. */
+typedef int (*hp_encode_fn)(struct hp_codec_state *state, const struct hp_codec *codec, PyObject *obj, hp_buf *buf);
+/* New reference from `len` bytes at `data`; NULL with an exception. */
+typedef PyObject *(*hp_decode_fn)(struct hp_codec_state *state, const struct hp_codec *codec, const char *data,
+                                  Py_ssize_t len);
+
+typedef struct hp_codec {
+    hp_oid oid;
+    const char *name;          /* as format_type() prints it: "integer", "integer[]" */
+    int param_format;          /* 1: encode writes binary; 0: text */
+    hp_encode_fn encode;
+    hp_decode_fn decode;       /* binary result field; NULL: the type has no binary form we know, so that a
+                                  statement returning it must be executed with text results */
+    hp_decode_fn decode_text;  /* text result field, ISO DateStyle; never NULL */
+    const struct hp_codec *element; /* arrays: of what; domains: over what; else NULL */
+    char delim;                /* text form of arrays: delimiter between elements of this type */
+} hp_codec;
+
+/* ---- registry ---- */
+
+typedef struct hp_registry hp_registry;
+
+hp_registry *hp_registry_new(struct hp_codec_state *state); /* NULL with MemoryError */
+void hp_registry_free(hp_registry *reg);
+
+/* The codec of a type, valid as long as the registry; NULL (no exception) where
+ * the type is not built in and was not loaded yet. */
+const hp_codec *hp_registry_find(hp_registry *reg, hp_oid oid);
+
+/* The catalogue query for types that hp_registry_find() does not know: one text
+ * parameter $1 (an oid[] literal such as "{16385,16390}"), all result columns
+ * as text; it returns every type needed, dependencies included. Constant. */
+const char *hp_registry_query(void);
+/* Take in its result: `value(ctx, row, col)` returns the NUL-terminated text of
+ * a field or NULL. Types that stay unknown (dropped meanwhile, or of a kind we
+ * do not know) become text codecs, so that find() succeeds afterwards for
+ * every one of `wanted`. 0, or -1 with an exception. */
+typedef const char *(*hp_registry_value_fn)(void *ctx, int row, int col);
+int hp_registry_load(hp_registry *reg, int rows, hp_registry_value_fn value, void *ctx, const hp_oid *wanted,
+                     size_t nwanted);
+/* Forget everything that was loaded (reload_schema_state). Codecs handed out
+ * stay valid until the registry is freed. */
+void hp_registry_forget(hp_registry *reg);
+
+/* ---- state: Python objects that codecs need, looked up once at import ---- */
+
+typedef struct hp_codec_state {
+    struct PyDateTime_CAPI_s *unused; /* keeps the struct non-empty before the first codec is added */
+} hp_codec_state;
+
+int hp_codec_init(PyObject *module, hp_codec_state *state);
+int hp_codec_traverse(hp_codec_state *state, visitproc visit, void *arg);
+void hp_codec_clear(hp_codec_state *state);
+
+#endif
