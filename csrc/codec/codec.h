@@ -55,10 +55,21 @@ void hp_buf_free(hp_buf *buf);
 struct hp_codec_state;
 struct hp_codec;
 
+typedef enum hp_codec_kind {
+    HP_CODEC_BASE = 0, /* a type of its own, built in or from an extension */
+    HP_CODEC_ARRAY,    /* element: of what */
+    HP_CODEC_DOMAIN,   /* element: over what, itself possibly a domain or an array */
+    HP_CODEC_ENUM,
+    HP_CODEC_UNKNOWN   /* of a kind we do not know: passed as text */
+} hp_codec_kind;
+
 /* Append the binary (or, where codec->param_format is 0, text) form of `obj`,
- * never None, to `buf`. 0, or -1 with an exception as described above. */
+ * never None, to `buf`. 0, or -1 with an exception as described above. The text
+ * form holds no NUL byte and is not terminated by one. */
 typedef int (*hp_encode_fn)(struct hp_codec_state *state, const struct hp_codec *codec, PyObject *obj, hp_buf *buf);
-/* New reference from `len` bytes at `data`; NULL with an exception. */
+/* New reference from `len` bytes at `data`; NULL with an exception: ValueError
+ * for a malformed field, OverflowError for a value that the Python type cannot
+ * hold (a date after the year 9999, for example). */
 typedef PyObject *(*hp_decode_fn)(struct hp_codec_state *state, const struct hp_codec *codec, const char *data,
                                   Py_ssize_t len);
 
@@ -72,6 +83,7 @@ typedef struct hp_codec {
     hp_decode_fn decode_text;  /* text result field, ISO DateStyle; never NULL */
     const struct hp_codec *element; /* arrays: of what; domains: over what; else NULL */
     char delim;                /* text form of arrays: delimiter between elements of this type */
+    hp_codec_kind kind;
 } hp_codec;
 
 /* ---- registry ---- */
@@ -103,11 +115,42 @@ void hp_registry_forget(hp_registry *reg);
 /* ---- state: Python objects that codecs need, looked up once at import ---- */
 
 typedef struct hp_codec_state {
-    struct PyDateTime_CAPI_s *unused; /* keeps the struct non-empty before the first codec is added */
+    const void *datetime_capi; /* PyDateTime_CAPI; not an object, datetime.c alone knows its type */
+    PyObject *Decimal;
+    PyObject *DecimalError;    /* decimal.InvalidOperation, which is no ValueError */
+    PyObject *numeric_special[3]; /* Decimal: NaN, Infinity, -Infinity */
+    PyObject *UUID;
+    PyObject *uuid_unknown;    /* uuid.SafeUUID.unknown, what every UUID carries as is_safe */
+    Py_ssize_t uuid_int_at;    /* where a UUID keeps its slots; 0: not as we know it, so construct it by a call */
+    Py_ssize_t uuid_is_safe_at;
+    PyObject *Mapping;         /* collections.abc.Mapping */
+    PyObject *IPv4Address;
+    PyObject *IPv6Address;
+    PyObject *IPv4Interface;
+    PyObject *IPv6Interface;
+    PyObject *IPv4Network;
+    PyObject *IPv6Network;
+    PyObject *ip_address;      /* the factories of module ipaddress, for whatever else is given */
+    PyObject *ip_interface;
+    PyObject *ip_network;
+    PyObject *str_bytes;       /* interned attribute names */
+    PyObject *str_packed;
+    PyObject *str_prefixlen;
+    PyObject *str_utcoffset;
 } hp_codec_state;
 
 int hp_codec_init(PyObject *module, hp_codec_state *state);
 int hp_codec_traverse(hp_codec_state *state, visitproc visit, void *arg);
 void hp_codec_clear(hp_codec_state *state);
+
+/* ---- the built-in codecs as Python functions, for tests ---- */
+
+/* Each takes the arguments of a METH_VARARGS call and knows built-in types only
+ * (LookupError for any other OID). encode(oid, value) gives bytes in the format
+ * of param_format, or None for None; decode(oid, data) reads the binary and
+ * decode_text(oid, data) the text form. */
+PyObject *hp_codec_py_encode(hp_codec_state *state, PyObject *args);
+PyObject *hp_codec_py_decode(hp_codec_state *state, PyObject *args);
+PyObject *hp_codec_py_decode_text(hp_codec_state *state, PyObject *args);
 
 #endif
