@@ -1,0 +1,123 @@
+"""A driver's own process: reads commands as JSON lines on stdin, answers each with one JSON line.
+
+A clean interpreter per driver keeps one driver's libpq, threads and imports out of the figures of another. The pool
+stays open from command to command while the loop stands still in between, so that a driver that waits for its turn
+costs the others nothing. bench/process.py is the other side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import Any
+
+from bench.drivers import DRIVERS, Driver
+from bench.load import run_count, run_for
+from bench.measures import AsgiApp, cpu_us_per_request, nanoseconds_per_lease, resident_bytes, service
+from bench.workloads import WORKLOADS
+
+LOOPS = ("asyncio", "uvloop")
+WARM_UP_SECONDS = 0.1
+Answer = dict[str, Any]
+
+
+class Session:
+    """The open driver of this process and what can be asked of it."""
+
+    def __init__(self) -> None:
+        self._driver: Driver | None = None
+        self._service: AsgiApp | None = None
+
+    @property
+    def driver(self) -> Driver:
+        if self._driver is None:
+            raise RuntimeError("no driver is open")
+        return self._driver
+
+    async def open(self, driver: str, dsn: str, size: int) -> Answer:
+        opened = DRIVERS[driver]()
+        await opened.open(dsn, size)
+        self._driver = opened
+        return {}
+
+    async def verify(self, workload: str) -> Answer:
+        """A driver that answers wrongly must not be measured as fast."""
+        chosen = WORKLOADS[workload]
+        rows = await self.driver.call(chosen)(chosen.keys[0])
+        if len(rows) != chosen.rows:
+            raise RuntimeError(f"{workload}: {len(rows)} rows instead of {chosen.rows}")
+        return {}
+
+    async def load(self, workload: str, tasks: int, seconds: float) -> Answer:
+        chosen = WORKLOADS[workload]
+        call, keys = self.driver.call(chosen), chosen.shuffled_keys()
+        await run_for(call, keys, tasks, min(WARM_UP_SECONDS, seconds))
+        return asdict(await run_for(call, keys, tasks, seconds))
+
+    async def count(self, workload: str, tasks: int, each: int) -> Answer:
+        chosen = WORKLOADS[workload]
+        await run_count(self.driver.call(chosen), chosen.shuffled_keys(), tasks, each)
+        return {}
+
+    async def lease(self, shape: str, seconds: float) -> Answer:
+        return {"ns": await nanoseconds_per_lease(self.driver, shape, seconds)}
+
+    async def request(self, route: str, tasks: int, seconds: float) -> Answer:
+        if self._service is None:
+            self._service = service(self.driver)
+        await cpu_us_per_request(self._service, route, tasks, min(WARM_UP_SECONDS, seconds))
+        return {"cpu_us": await cpu_us_per_request(self._service, route, tasks, seconds)}
+
+    async def memory(self) -> Answer:
+        return {"bytes": resident_bytes()}
+
+    async def close(self) -> Answer:
+        await self.driver.close()
+        self._driver = self._service = None
+        return {}
+
+    def command(self, name: str) -> Callable[..., Awaitable[Answer]]:
+        commands: dict[str, Callable[..., Awaitable[Answer]]] = {
+            "open": self.open,
+            "verify": self.verify,
+            "load": self.load,
+            "count": self.count,
+            "lease": self.lease,
+            "request": self.request,
+            "memory": self.memory,
+            "close": self.close,
+        }
+        return commands[name]
+
+
+def new_loop(name: str) -> asyncio.AbstractEventLoop:
+    """An event loop of the kind that `name` says, one of LOOPS."""
+    if name == "uvloop":
+        import uvloop
+
+        return uvloop.new_event_loop()
+    return asyncio.new_event_loop()
+
+
+def main() -> None:
+    """Serves commands until stdin ends."""
+    # What a driver prints must not get between the answers.
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    loop = new_loop(sys.argv[1] if len(sys.argv) > 1 else "asyncio")
+    asyncio.set_event_loop(loop)
+    session = Session()
+    for line in sys.stdin:
+        asked = json.loads(line)
+        name = asked.pop("command")
+        try:
+            answer = loop.run_until_complete(session.command(name)(**asked))
+        except Exception as error:
+            answer = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+        print(json.dumps(answer), file=answers)
+    loop.close()
