@@ -9,11 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from servers import PostgresServer
+
+# The checkout comes last on the path: bench/ is imported from it, but its holisticpool has no extension and
+# must not hide the one that was built.
+_ROOT = Path(__file__).resolve().parent.parent
+sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != _ROOT] + [str(_ROOT)]
 
 # What the person who runs the tests has set for other programs must not reach them.
 for _name in [name for name in os.environ if name.startswith(("PG", "DATABASE_"))]:

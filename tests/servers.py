@@ -130,8 +130,9 @@ def _as_server_user() -> dict[str, Any]:
 
 
 def _clean_environment() -> dict[str, str]:
-    """Our environment without anything that libpq or the server would read settings from."""
-    env = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
+    """Our environment without what libpq or the server would read settings from, and without what is
+    preloaded into us: a sanitizer is meant for the extension, not for PostgreSQL."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith("PG") and key != "LD_PRELOAD"}
     return env | {"LC_ALL": "C", "TZ": "UTC"}
 
 

@@ -1,0 +1,11 @@
+# shellcheck shell=sh disable=SC2154 # root and python come from ./dev and setup.sh
+# bench.sh - ./dev bench: the drivers to compare with, then bench/. Sourced by ./dev.
+
+want_build_packages
+want postgresql has_postgresql_server
+install_wanted
+ensure_venv "$DEV/venv-bench" "$python" test bench
+ensure_build main "$DEV/venv-bench" || fail "the build failed"
+# Safe path: `-m` would put the checkout, whose holisticpool has no extension, before the build.
+export PYTHONSAFEPATH=1 PYTHONPATH="$DEV/build/main/lib:$root"
+exec "$DEV/venv-bench/bin/python" -m bench "$@"
