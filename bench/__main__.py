@@ -1,3 +1,47 @@
-"""The command line: `python -m bench COMMAND`."""
+"""The command line: `python -m bench COMMAND`; `--help` after a command shows its options."""
 
 from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from bench import compare, report
+from bench.quota import QuotaUnavailableError
+from bench.results import read
+
+COMMANDS = {
+    "compare": compare,
+}
+
+
+def main() -> int:
+    """Runs one command; its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measures holisticpool beside its peers.")
+    subparsers = parser.add_subparsers(dest="command", required=True)
+    for name, module in COMMANDS.items():
+        summary = (module.__doc__ or "").partition(": ")[2].partition("\n")[0]
+        command = subparsers.add_parser(name, help=summary, description=summary)
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    show = subparsers.add_parser("report", help="the tables of an earlier compare run, from its raw figures")
+    show.add_argument("file", type=Path)
+    show.add_argument("--markdown", action="store_true", help="as Markdown")
+    show.set_defaults(run=_report)
+    options = parser.parse_args()
+    try:
+        status: int = options.run(options)
+    except QuotaUnavailableError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    return status
+
+
+def _report(options: argparse.Namespace) -> int:
+    tables = report.comparison(read(options.file))
+    print("\n\n".join(table.markdown() if options.markdown else table.text() for table in tables))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -26,6 +26,9 @@ ANSWER_TIMEOUT_SECONDS = 120.0
 EXIT_TIMEOUT_SECONDS = 10.0
 
 
+LOOPS = ("asyncio", "uvloop")
+
+
 class DriverError(Exception):
     """A driver failed, is not installed, or its process ended; the text is one line."""
 

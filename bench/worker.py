@@ -8,10 +8,11 @@ costs the others nothing. bench/process.py is the other side.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import os
 import sys
-import traceback
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
@@ -19,9 +20,8 @@ from typing import Any
 from bench.drivers import DRIVERS, Driver
 from bench.load import run_count, run_for
 from bench.measures import AsgiApp, cpu_us_per_request, nanoseconds_per_lease, resident_bytes, service
-from bench.workloads import WORKLOADS
+from bench.workloads import ROW, WORKLOADS
 
-LOOPS = ("asyncio", "uvloop")
 WARM_UP_SECONDS = 0.1
 Answer = dict[str, Any]
 
@@ -73,6 +73,15 @@ class Session:
         await cpu_us_per_request(self._service, route, tasks, min(WARM_UP_SECONDS, seconds))
         return {"cpu_us": await cpu_us_per_request(self._service, route, tasks, seconds)}
 
+    async def first_row(self, driver: str, dsn: str, size: int) -> Answer:
+        """For a fresh process: import, connect and query, each once and cold."""
+        began = time.perf_counter()
+        importlib.import_module(DRIVERS[driver].module)
+        imported = time.perf_counter()
+        await self.open(driver, dsn, size)
+        await self.verify(ROW.name)
+        return {"import_seconds": imported - began, "first_row_seconds": time.perf_counter() - began}
+
     async def memory(self) -> Answer:
         return {"bytes": resident_bytes()}
 
@@ -89,6 +98,7 @@ class Session:
             "count": self.count,
             "lease": self.lease,
             "request": self.request,
+            "first_row": self.first_row,
             "memory": self.memory,
             "close": self.close,
         }
@@ -96,7 +106,7 @@ class Session:
 
 
 def new_loop(name: str) -> asyncio.AbstractEventLoop:
-    """An event loop of the kind that `name` says, one of LOOPS."""
+    """An event loop of the kind that `name` says: asyncio or uvloop."""
     if name == "uvloop":
         import uvloop
 
@@ -118,6 +128,6 @@ def main() -> None:
         try:
             answer = loop.run_until_complete(session.command(name)(**asked))
         except Exception as error:
-            answer = {"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+            answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), file=answers)
     loop.close()

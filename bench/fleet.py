@@ -1,0 +1,91 @@
+"""The drivers of one run, each open in a process of its own, and the options that choose them."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from bench.drivers import DRIVERS
+from bench.process import LOOPS, DriverError, DriverProcess
+from bench.quota import CpuQuota
+from bench.results import note
+from bench.server import Target
+
+POOL_SIZE = 8
+HALF_CORE = 0.5
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One driver on one loop, connected and waiting for its turn."""
+
+    driver: str
+    loop: str
+    process: DriverProcess
+
+
+def chosen(allowed: Sequence[str], text: str) -> list[str]:
+    """A comma-separated option value as a list, for argparse's `type`. Raises ArgumentTypeError for a stranger."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in allowed:
+            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(allowed)}")
+    return names
+
+
+def add_driver_options(
+    parser: argparse.ArgumentParser, *, drivers: Sequence[str] = tuple(DRIVERS), loops: Sequence[str] = LOOPS
+) -> None:
+    """The options that open_fleet() reads; `drivers` and `loops` are the defaults, out of all there are."""
+    group = parser.add_argument_group("drivers")
+    group.add_argument(
+        "--drivers",
+        type=lambda text: chosen(tuple(DRIVERS), text),
+        default=list(drivers),
+        metavar="A,B",
+        help=f"of {', '.join(DRIVERS)} (default: {', '.join(drivers)})",
+    )
+    group.add_argument(
+        "--loops",
+        type=lambda text: chosen(LOOPS, text),
+        default=list(loops),
+        metavar="A,B",
+        help=f"of {', '.join(LOOPS)} (default: {', '.join(loops)})",
+    )
+    group.add_argument("--pool-size", type=int, default=POOL_SIZE, metavar="N", help="connections (default: 8)")
+
+
+@contextlib.contextmanager
+def open_fleet(
+    options: argparse.Namespace, target: Target, *, workloads: Sequence[str], half_core: bool = False
+) -> Iterator[list[Contestant]]:
+    """Every chosen driver on every chosen loop, connected, its answers to `workloads` verified.
+
+    One that is not installed, or that fails here, is named on stderr and left out. With `half_core` each process runs
+    under a quota of its own, so that none pays for what another has used up.
+    """
+    with contextlib.ExitStack() as stack:
+        contestants = []
+        for loop in options.loops:
+            for driver in options.drivers:
+                quota = stack.enter_context(CpuQuota(HALF_CORE)) if half_core else None
+                process = stack.enter_context(DriverProcess(loop, quota=quota))
+                try:
+                    process.ask("open", driver=driver, dsn=target.dsn, size=options.pool_size)
+                    for workload in workloads:
+                        process.ask("verify", workload=workload)
+                except DriverError as error:
+                    note(f"without {driver} on {loop}: {error}")
+                    continue
+                contestants.append(Contestant(driver, loop, process))
+        yield contestants
+
+
+def rotated(contestants: Sequence[Contestant], by: int) -> list[Contestant]:
+    """The same in an order that starts elsewhere, so that none always runs behind the same neighbour."""
+    if not contestants:
+        return []
+    start = by % len(contestants)
+    return [*contestants[start:], *contestants[:start]]
