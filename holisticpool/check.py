@@ -1,0 +1,55 @@
+"""Checks of argument values that several modules share, and the mark for "not given"."""
+
+from __future__ import annotations
+
+import enum
+import math
+from typing import Final
+
+from holisticpool.exceptions import ClientConfigurationError
+
+
+class Unset(enum.Enum):
+    """The type of UNSET, the mark of a parameter that was not given (None has a meaning)."""
+
+    UNSET = "UNSET"
+
+    def __repr__(self) -> str:
+        return self.value
+
+
+UNSET: Final = Unset.UNSET
+
+
+def check_size(name: str, value: object, *, at_least: int) -> int:
+    """*value* where it is an integer of at least *at_least*; else ClientConfigurationError."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ClientConfigurationError(f"{name} is expected to be an integer, got {value!r}")
+    if value < at_least:
+        wanted = "greater than zero" if at_least == 1 else "greater or equal to zero"
+        raise ClientConfigurationError(f"{name} is expected to be {wanted}, got {value!r}")
+    return value
+
+
+def check_seconds(name: str, value: object) -> float:
+    """*value* where it is a finite number of seconds, zero included; else ClientConfigurationError."""
+    seconds = _number(name, value)
+    if seconds < 0:
+        raise ClientConfigurationError(f"{name} is expected to be greater or equal to zero, got {value!r}")
+    return seconds
+
+
+def check_timeout(name: str, value: object) -> float | None:
+    """*value* where it is None or a positive number of seconds; else ClientConfigurationError."""
+    if value is None:
+        return None
+    seconds = _number(name, value)
+    if seconds <= 0:
+        raise ClientConfigurationError(f"invalid {name} value: expected greater than 0 float (got {value!r})")
+    return seconds
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ClientConfigurationError(f"{name} is expected to be a number of seconds, got {value!r}")
+    return float(value)

@@ -1,0 +1,280 @@
+"""Connection: one lease of a server session, and connect(), a session of one's own.
+
+The methods that are hot (fetch, execute, close, ...) are the base class's, in C;
+here is what runs rarely. Objects are made by the pool, in C, one for each lease,
+without __init__: state of this class has class attributes as its start values.
+
+connect() uses a pool of exactly one session (dedicated=True) that ends with it,
+so that there is one way to connect, cancel and close.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, NoReturn, cast
+
+from holisticpool import _core
+from holisticpool.check import UNSET, Unset
+from holisticpool.conninfo import connect_config
+from holisticpool.exceptions import InterfaceError, UnsupportedClientFeatureError
+from holisticpool.transaction import Transaction
+from holisticpool.types import ServerVersion, parse_server_version
+
+__all__ = ("Connection", "ConnectionSettings", "connect")
+
+RESET_QUERY = "SELECT pg_advisory_unlock_all();\nCLOSE ALL;\nUNLISTEN *;\nRESET ALL;"
+
+
+class ConnectionSettings:
+    """The settings that the server reports, by their names: ``settings.TimeZone``.
+
+    Raises AttributeError for a setting that the server does not report.
+    """
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> str:
+        value = self._connection._parameter_status(name)
+        if value is None:
+            raise AttributeError(f"the server reports no setting {name!r}")
+        return value
+
+
+class Connection(_core.Connection):
+    """A database session: leased from a pool, or one's own by connect().
+
+    ``async with`` closes it at the end, which for a lease means to release it.
+    """
+
+    # Set by a pool that has a reset= coroutine of the user's, to run it on close().
+    _release_hook: Callable[..., Awaitable[None]] | None = None
+    _started: list[Transaction] | None = None
+
+    @property
+    def _transactions(self) -> list[Transaction]:
+        """The started transactions, outermost first; transaction.py keeps it."""
+        if self._started is None:
+            self._started = []
+        return self._started
+
+    def transaction(
+        self, *, isolation: str | None = None, readonly: bool = False, deferrable: bool = False
+    ) -> Transaction:
+        """A transaction, or a savepoint inside the one that was started by this method.
+
+        *isolation* is ``"serializable"``, ``"repeatable_read"``,
+        ``"read_committed"``, ``"read_uncommitted"`` or None for the session's
+        default. Use it with ``async with``, or call start() and then commit() or
+        rollback(). Raises ValueError for another isolation level, InterfaceError
+        on a closed or released connection.
+        """
+        self._check_open("transaction")
+        return Transaction(self, isolation, readonly, deferrable)
+
+    def executemany(
+        self, command: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None
+    ) -> _core.Operation[None]:
+        """Execute *command* for each sequence of arguments in *args*: all of them, or none.
+
+        *timeout*, in seconds, is for all executions together.
+        """
+        rows = args if isinstance(args, (list, tuple)) else list(args)
+        return super().executemany(command, rows, timeout=timeout)
+
+    def close(self, *, timeout: float | None = None) -> _core.Operation[None]:
+        """Close the session; a lease is released to its pool instead."""
+        if self._release_hook is not None:
+            return cast("_core.Operation[None]", self._release_hook(self, timeout=timeout))
+        return super().close(timeout=timeout)
+
+    async def reset(self, *, timeout: float | None = None) -> None:
+        """Bring the session back to what it was when it was opened.
+
+        Rolls back an open transaction, then runs get_reset_query(). Raises
+        TimeoutError after *timeout* seconds.
+        """
+        self._check_open("reset")
+        await asyncio.wait_for(self._reset(), timeout)
+
+    async def _reset(self) -> None:
+        self._transactions.clear()
+        if self.is_in_transaction():
+            await self.execute("ROLLBACK")
+        query = self.get_reset_query()
+        if query:
+            await self.execute(query)
+
+    def get_reset_query(self) -> str:
+        """The statements that reset() runs; a subclass may give others."""
+        return RESET_QUERY
+
+    def get_server_version(self) -> ServerVersion:
+        """The server's version, e.g. ``ServerVersion(major=15, minor=0, micro=4, ...)``."""
+        self._check_open("get_server_version")
+        return parse_server_version(self._parameter_status("server_version") or "")
+
+    def get_settings(self) -> ConnectionSettings:
+        """The settings that the server reports, as they are at the time of reading."""
+        self._check_open("get_settings")
+        return ConnectionSettings(self)
+
+    async def set_type_codec(self, typename: str, **_: Any) -> NoReturn:
+        """Not supported yet: raises UnsupportedClientFeatureError."""
+        raise _unsupported("set_type_codec")
+
+    async def reset_type_codec(self, typename: str, **_: Any) -> NoReturn:
+        """Not supported yet: raises UnsupportedClientFeatureError."""
+        raise _unsupported("reset_type_codec")
+
+    async def set_builtin_type_codec(self, typename: str, **_: Any) -> NoReturn:
+        """Not supported yet: raises UnsupportedClientFeatureError."""
+        raise _unsupported("set_builtin_type_codec")
+
+    def _check_open(self, method: str) -> None:
+        if self._released:
+            raise InterfaceError(f"cannot call Connection.{method}(): connection has been released back to the pool")
+        if self.is_closed():
+            raise InterfaceError("connection is closed")
+
+    async def __aenter__(self) -> Connection:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+async def connect(
+    dsn: str | None = None,
+    *,
+    host: str | Sequence[str] | None = None,
+    port: int | str | Sequence[int | str] | None = None,
+    user: str | None = None,
+    password: str | None = None,
+    passfile: str | os.PathLike[str] | None = None,
+    service: str | None = None,
+    servicefile: str | None = None,
+    database: str | None = None,
+    loop: asyncio.AbstractEventLoop | None = None,
+    timeout: float | None | Unset = UNSET,
+    statement_cache_size: int = 100,
+    max_cached_statement_lifetime: float = 0,
+    max_cacheable_statement_size: int = 15 * 1024,
+    command_timeout: float | None = None,
+    ssl: object = None,
+    direct_tls: bool | None = None,
+    connection_class: type[Connection] = Connection,
+    record_class: type[_core.Record] = _core.Record,
+    server_settings: Mapping[str, str] | None = None,
+    target_session_attrs: str | None = None,
+    krbsrvname: str | None = None,
+    gsslib: str | None = None,
+) -> Connection:
+    """Open one server session; ``await connection.close()`` ends it.
+
+    *dsn* is libpq's: a URI or keyword=value pairs, several hosts, Unix sockets
+    and all of libpq's parameters included; PG* environment variables, the
+    service file and the password file are read as libpq reads them. A keyword
+    wins over the DSN.
+
+    host, port: one or several, tried in order; a host that starts with ``/`` is
+        the directory of a Unix socket.
+    timeout: seconds to connect, by default the DSN's connect_timeout or 60;
+        None is for ever.
+    command_timeout: seconds for each statement; None is for ever.
+    statement_cache_size: prepared statements kept on the session; 0 keeps none.
+    max_cacheable_statement_size: bytes; longer statements are not kept, 0 keeps all.
+    ssl: an sslmode by name, True for verify-full, False for disable. An
+        SSLContext is refused: use sslmode, sslrootcert, sslcert, sslkey in *dsn*.
+    server_settings: PostgreSQL settings of the session, str to str.
+    target_session_attrs: libpq's.
+
+    Raises ClientConfigurationError (a ValueError) for wrong parameters,
+    UnsupportedClientFeatureError for those not supported, TimeoutError and
+    ConnectionError kinds where no host could be reached, and the server's
+    PostgresError where it refused.
+    """
+    if not (isinstance(connection_class, type) and issubclass(connection_class, Connection)):
+        raise InterfaceError(
+            f"connection_class is expected to be a subclass of holisticpool.Connection, got {connection_class!r}"
+        )
+    check_record_class(record_class)
+    running = running_loop(loop)
+    config = connect_config(
+        dsn,
+        host=host,
+        port=port,
+        user=user,
+        password=password,
+        passfile=passfile,
+        service=service,
+        servicefile=servicefile,
+        database=database,
+        timeout=timeout,
+        statement_cache_size=statement_cache_size,
+        max_cached_statement_lifetime=max_cached_statement_lifetime,
+        max_cacheable_statement_size=max_cacheable_statement_size,
+        command_timeout=command_timeout,
+        ssl=ssl,
+        direct_tls=direct_tls,
+        server_settings=server_settings,
+        target_session_attrs=target_session_attrs,
+        krbsrvname=krbsrvname,
+        gsslib=gsslib,
+    )
+    targets = await running.run_in_executor(None, config.targets)
+    pool = _core.Pool(
+        running,
+        min_size=1,
+        max_size=1,
+        max_queries=0,
+        max_inactive_connection_lifetime=0.0,
+        max_lifetime=0.0,
+        acquire_timeout=None,
+        command_timeout=config.command_timeout,
+        connect_timeout=config.timeout_for(targets),
+        max_waiters=0,
+        statement_cache_size=config.statement_cache_size,
+        max_cacheable_statement_size=config.max_cacheable_statement_size,
+        reset="touched",
+        record_class=record_class,
+        connection_class=connection_class,
+        dedicated=True,
+    )
+    pool._set_targets(targets)
+    try:
+        await pool._open()
+        return cast(Connection, await pool.acquire(timeout=None))
+    except BaseException:
+        pool.terminate()
+        raise
+
+
+def running_loop(loop: asyncio.AbstractEventLoop | None) -> asyncio.AbstractEventLoop:
+    """The running event loop; InterfaceError where *loop*, the user's, is another one."""
+    running = asyncio.get_running_loop()
+    if loop is not None and loop is not running:
+        raise InterfaceError("loop: the event loop that was passed is not the one that is running")
+    return running
+
+
+def check_record_class(record_class: object) -> None:
+    """InterfaceError where *record_class* cannot be the class of rows."""
+    if not (isinstance(record_class, type) and issubclass(record_class, _core.Record)):
+        raise InterfaceError(f"record_class is expected to be a subclass of holisticpool.Record, got {record_class!r}")
+    if record_class.__new__ is not _core.Record.__new__ or record_class.__init__ is not _core.Record.__init__:
+        raise InterfaceError("record_class must not redefine __new__ or __init__")
+
+
+def _unsupported(method: str) -> UnsupportedClientFeatureError:
+    return UnsupportedClientFeatureError(
+        f"Connection.{method}() is not supported by holisticpool: "
+        "values come and go as the Python types of docs/types.md"
+    )

@@ -1,0 +1,360 @@
+"""connect()'s keywords and the DSN -> the libpq parameters of each server to try.
+
+asyncpg's keywords keep their names and meaning; what libpq calls otherwise is
+renamed here, and what is not supported is refused by name, never ignored. Who
+wins: a keyword over the DSN, the DSN over libpq's environment variables and
+service file, those over our defaults.
+
+Making a ConnectConfig is pure; only ConnectConfig.targets() reads files
+(service file, password file) and therefore belongs in a thread.
+"""
+
+from __future__ import annotations
+
+import os.path
+import re
+import ssl as ssl_module
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+from holisticpool import _core
+from holisticpool.check import UNSET, Unset, check_size, check_timeout
+from holisticpool.exceptions import ClientConfigurationError, UnsupportedClientFeatureError
+from holisticpool.redact import secrets_of
+
+DEFAULT_CONNECT_TIMEOUT_S = 60.0
+
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+SESSION_ATTRIBUTES = ("any", "read-write", "read-only", "primary", "standby", "prefer-standby")
+
+# libpq 16 took sslrootcert=system, libpq 17 sslnegotiation.
+_LIBPQ_WITH_SYSTEM_ROOTS = 160000
+_LIBPQ_WITH_DIRECT_TLS = 170000
+
+# The connection parameters of PostgreSQL 18's libpq ("Parameter Key Words" in
+# its manual), and "ssl", which its URIs take for JDBC's sake. As in asyncpg, an
+# unknown name in a URI's query is a server setting.
+_LIBPQ_NAMES = frozenset(
+    """
+    application_name channel_binding client_encoding connect_timeout dbname
+    fallback_application_name gssdelegation gssencmode gsslib host hostaddr
+    keepalives keepalives_count keepalives_idle keepalives_interval krbsrvname
+    load_balance_hosts max_protocol_version min_protocol_version
+    oauth_client_id oauth_client_secret oauth_issuer oauth_scope options
+    passfile password port replication require_auth requirepeer requiressl
+    scram_client_key scram_server_key service servicefile ssl ssl_max_protocol_version
+    ssl_min_protocol_version sslcert sslcertmode sslcompression sslcrl
+    sslcrldir sslkey sslkeylogfile sslmode sslnegotiation sslpassword
+    sslrootcert sslsni target_session_attrs tcp_user_timeout user
+    """.split()
+)
+
+_SETTING_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)*\Z")
+_SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*)://")
+
+
+@dataclass(frozen=True)
+class ConnectConfig:
+    """What is needed to reach a server, checked. Its repr shows no password.
+
+    ``params`` holds libpq parameters that were given by keyword, ``settings``
+    server settings by keyword, ``default_settings`` those that the DSN and
+    libpq's environment may override. Timeouts are in seconds, None is for ever.
+    """
+
+    dsn: str | None = field(repr=False)
+    params: Mapping[str, str] = field(repr=False)
+    settings: Mapping[str, str]
+    default_settings: Mapping[str, str]
+    verify_by_system_roots: bool
+    connect_timeout: float | None | Unset
+    command_timeout: float | None
+    statement_cache_size: int
+    max_cacheable_statement_size: int
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The passwords that no message may show."""
+        return secrets_of(self.dsn, self.params.get("password"))
+
+    def targets(self) -> list[dict[str, str]]:
+        """The libpq parameters of every host to try, in order. Blocks: reads files.
+
+        Raises ClientConfigurationError for a DSN that libpq does not take.
+        """
+        dsn, dsn_settings = split_dsn(self.dsn)
+        params = dict(self.params)
+        defaults = dict(self.default_settings)
+        application_name = defaults.pop("application_name", None)
+        if application_name is not None:
+            params["fallback_application_name"] = application_name
+        targets = _core.resolve_conninfo(dsn, params)
+        for target in targets:
+            self._finish(target, defaults, {**dsn_settings, **self.settings})
+        return _expand_prefer_standby(targets)
+
+    def timeout_for(self, targets: Sequence[Mapping[str, str]]) -> float:
+        """Seconds that one connection attempt may take; 0 is for ever.
+
+        The keyword, else the DSN's (or PGCONNECT_TIMEOUT's) connect_timeout,
+        else asyncpg's 60 s.
+        """
+        if self.connect_timeout is None:
+            return 0.0
+        if not isinstance(self.connect_timeout, Unset):
+            return self.connect_timeout
+        text = targets[0].get("connect_timeout") if targets else None
+        if not text:
+            return DEFAULT_CONNECT_TIMEOUT_S
+        try:
+            return max(float(int(text)), 0.0)
+        except ValueError:
+            raise ClientConfigurationError(f"connect_timeout is expected to be an integer, got {text!r}") from None
+
+    def _finish(self, target: dict[str, str], defaults: Mapping[str, str], settings: Mapping[str, str]) -> None:
+        # The server applies -c options in order: what comes later wins.
+        options = [_as_option(name, value) for name, value in defaults.items()]
+        options.append(target.get("options", ""))
+        for name, value in settings.items():
+            match name.lower():
+                case "application_name" | "client_encoding" as parameter:
+                    target[parameter] = value
+                case "options":
+                    options.append(value)
+                case _:
+                    options.append(_as_option(name, value))
+        joined = " ".join(filter(None, options))
+        if joined:
+            target["options"] = joined
+        if self.verify_by_system_roots:
+            _verify_fully(target)
+
+
+def connect_config(
+    dsn: str | None = None,
+    *,
+    host: str | Sequence[str] | None = None,
+    port: int | str | Sequence[int | str] | None = None,
+    user: str | None = None,
+    password: str | None = None,
+    passfile: str | os.PathLike[str] | None = None,
+    service: str | None = None,
+    servicefile: str | None = None,
+    database: str | None = None,
+    timeout: float | None | Unset = UNSET,
+    statement_cache_size: int = 100,
+    max_cached_statement_lifetime: float = 0,
+    max_cacheable_statement_size: int = 15 * 1024,
+    command_timeout: float | None = None,
+    ssl: object = None,
+    direct_tls: bool | None = None,
+    server_settings: Mapping[str, str] | None = None,
+    default_settings: Mapping[str, str] | None = None,
+    target_session_attrs: str | None = None,
+    krbsrvname: str | None = None,
+    gsslib: str | None = None,
+) -> ConnectConfig:
+    """Check connect()'s keywords; see connect() for their meaning.
+
+    Raises ClientConfigurationError (a ValueError) for a wrong value and
+    UnsupportedClientFeatureError, naming the parameter, for what is not
+    supported.
+    """
+    _refuse_unsupported(password, servicefile, max_cached_statement_lifetime)
+    params = _host_params(host, port)
+    named = {
+        "user": user,
+        "password": password,
+        "passfile": None if passfile is None else os.fspath(passfile),
+        "service": service,
+        "dbname": database,
+        "krbsrvname": krbsrvname,
+        "gsslib": gsslib,
+    }
+    for name, value in named.items():
+        if value is not None:
+            params[name] = _as_parameter(name, value)
+    if target_session_attrs is not None:
+        params["target_session_attrs"] = _one_of("target_session_attrs", target_session_attrs, SESSION_ATTRIBUTES)
+    if gsslib is not None:
+        _one_of("gsslib", gsslib, ("gssapi", "sspi"))
+    params.update(_tls_params(ssl, direct_tls))
+    if dsn is not None and not isinstance(dsn, str):
+        raise ClientConfigurationError(f"dsn is expected to be a string, got {type(dsn).__name__}")
+    split_dsn(dsn)
+    return ConnectConfig(
+        dsn=dsn,
+        params=params,
+        settings=_checked_settings(server_settings),
+        default_settings=_checked_settings(default_settings),
+        verify_by_system_roots=ssl is True,
+        connect_timeout=timeout if isinstance(timeout, Unset) else check_timeout("timeout", timeout),
+        command_timeout=check_timeout("command_timeout", command_timeout),
+        statement_cache_size=check_size("statement_cache_size", statement_cache_size, at_least=0),
+        max_cacheable_statement_size=check_size(
+            "max_cacheable_statement_size", max_cacheable_statement_size, at_least=0
+        ),
+    )
+
+
+def split_dsn(dsn: str | None) -> tuple[str | None, dict[str, str]]:
+    """*dsn* as libpq takes it, and the server settings that its query held.
+
+    asyncpg takes server settings, and ``database`` for ``dbname``, in a URI's
+    query. Raises ClientConfigurationError for a scheme that is not PostgreSQL's;
+    every other check is libpq's.
+    """
+    match = _SCHEME.match(dsn) if dsn is not None else None
+    if dsn is None or match is None:
+        return dsn, {}
+    if match[1].lower() not in ("postgres", "postgresql"):
+        raise ClientConfigurationError(
+            f'invalid DSN: scheme is expected to be either "postgresql" or "postgres", got {match[1]!r}'
+        )
+    rest = dsn[match.end() :]
+    authority = re.match(r"[^@/]*@", rest)  # a password may hold a bare "?"
+    question = rest.find("?", authority.end() if authority else 0)
+    if question < 0:
+        return dsn, {}
+    kept, settings = [], {}
+    for pair in rest[question + 1 :].split("&"):
+        raw_name, equals, value = pair.partition("=")
+        name = unquote(raw_name)
+        if name == "database":
+            kept.append(f"dbname={value}")
+        elif name in _LIBPQ_NAMES or not equals or not _SETTING_NAME.match(name):
+            kept.append(pair)
+        else:
+            settings[name] = unquote(value)
+    query = "?" + "&".join(kept) if kept else ""
+    return dsn[: match.end()] + rest[:question] + query, settings
+
+
+def has_application_name(dsn: str | None) -> bool:
+    """Whether *dsn* itself says what application_name is."""
+    return dsn is not None and re.search(r"(?<![A-Za-z_])application_name\s*=", dsn) is not None
+
+
+def _refuse_unsupported(password: object, servicefile: object, max_cached_statement_lifetime: object) -> None:
+    if callable(password):
+        raise UnsupportedClientFeatureError(
+            "password: a callable is not supported; pass a string, or use passfile or a service file"
+        )
+    if servicefile is not None:
+        raise UnsupportedClientFeatureError(
+            "servicefile is not supported; set the environment variable PGSERVICEFILE, which libpq reads"
+        )
+    if max_cached_statement_lifetime != 0:
+        raise UnsupportedClientFeatureError(
+            "max_cached_statement_lifetime is not supported: a statement stays cached until statement_cache_size "
+            "or its connection's lifetime ends it; leave it out or pass 0"
+        )
+
+
+def _host_params(host: str | Sequence[str] | None, port: int | str | Sequence[int | str] | None) -> dict[str, str]:
+    hosts = [] if host is None else [host] if isinstance(host, str) else list(host)
+    ports = [] if port is None else [port] if isinstance(port, (int, str)) else list(port)
+    if len(ports) > 1 and hosts and len(ports) != len(hosts):
+        raise ClientConfigurationError(f"could not match {len(ports)} port numbers to {len(hosts)} hosts")
+    for i, name in enumerate(hosts):
+        # asyncpg takes the socket file itself, libpq its directory.
+        directory, file = os.path.split(_as_parameter("host", name))
+        if file.startswith(".s.PGSQL."):
+            hosts[i] = directory
+            ports = ports or [file.rpartition(".")[2]]
+    params = {}
+    if hosts:
+        params["host"] = ",".join(hosts)
+    if ports:
+        params["port"] = ",".join(_port_text(p) for p in ports)
+    return params
+
+
+def _port_text(port: int | str) -> str:
+    if isinstance(port, bool) or not str(port).strip().replace(",", "").isdecimal():
+        raise ClientConfigurationError(f"port is expected to be a number, got {port!r}")
+    return str(port)
+
+
+def _tls_params(ssl: object, direct_tls: bool | None) -> dict[str, str]:
+    params = {}
+    if isinstance(ssl, ssl_module.SSLContext):
+        raise UnsupportedClientFeatureError(
+            "ssl: an SSLContext is not supported, libpq does the TLS; say the same with libpq's parameters in the "
+            "DSN: sslmode (require, verify-ca or verify-full), sslrootcert, sslcert and sslkey, for example "
+            "postgresql://host/db?sslmode=verify-full&sslrootcert=/path/ca.pem"
+        )
+    if isinstance(ssl, str):
+        params["sslmode"] = _one_of("ssl", ssl.replace("_", "-"), SSL_MODES)
+    elif ssl is True:
+        params["sslmode"] = "verify-full"
+    elif ssl is False:
+        params["sslmode"] = "disable"
+    elif ssl is not None:
+        raise ClientConfigurationError(f"ssl is expected to be a bool, None or one of {SSL_MODES}, got {ssl!r}")
+    if direct_tls is not None:
+        if _core.libpq_version() < _LIBPQ_WITH_DIRECT_TLS:
+            raise UnsupportedClientFeatureError("direct_tls needs libpq 17 or newer")
+        params["sslnegotiation"] = "direct" if direct_tls else "postgres"
+        if direct_tls:
+            params.setdefault("sslmode", "require")
+    return params
+
+
+def _verify_fully(target: dict[str, str]) -> None:
+    """asyncpg's ssl=True: verify against the system's roots where no others are named."""
+    if target.get("sslrootcert"):
+        return
+    if _core.libpq_version() < _LIBPQ_WITH_SYSTEM_ROOTS:
+        raise ClientConfigurationError(
+            "ssl=True needs sslrootcert in the DSN: libpq knows the system's root certificates from version 16 on"
+        )
+    target["sslrootcert"] = "system"
+
+
+def _checked_settings(settings: Mapping[str, str] | None) -> dict[str, str]:
+    if settings is None:
+        return {}
+    if not isinstance(settings, Mapping) or not all(
+        isinstance(item, str) for pair in settings.items() for item in pair
+    ):
+        raise ClientConfigurationError("server_settings is expected to be None or a Dict[str, str]")
+    for name, value in settings.items():
+        if not _SETTING_NAME.match(name):
+            raise ClientConfigurationError(f"server_settings: {name!r} is not the name of a setting")
+        _as_parameter(f"server_settings[{name!r}]", value)
+    return dict(settings)
+
+
+def _as_option(name: str, value: str) -> str:
+    """One ``-c name=value`` as the server splits options: at unescaped white space."""
+    escaped = re.sub(r"([\\\s])", r"\\\1", value)
+    return f"-c {name}={escaped}"
+
+
+def _as_parameter(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ClientConfigurationError(f"{name} is expected to be a string, got {type(value).__name__}")
+    if "\0" in value:
+        raise ClientConfigurationError(f"{name} must not hold a zero byte")
+    return value
+
+
+def _one_of(name: str, value: object, allowed: Sequence[str]) -> str:
+    if not isinstance(value, str) or value not in allowed:
+        raise ClientConfigurationError(f"{name} is expected to be one of {', '.join(allowed)}, got {value!r}")
+    return value
+
+
+def _expand_prefer_standby(targets: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Every host as a standby first, then every host as it is.
+
+    A target is one host, so that libpq's own second round would come too early.
+    """
+    preferring = [t for t in targets if t.get("target_session_attrs") == "prefer-standby"]
+    if not preferring:
+        return targets
+    first = [{**t, "target_session_attrs": "standby"} for t in preferring]
+    return first + [{**t, "target_session_attrs": "any"} for t in targets]

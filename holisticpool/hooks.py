@@ -1,0 +1,153 @@
+"""HookedPool: a pool with asyncpg's setup= and reset= coroutines.
+
+The user's coroutine runs at every acquire and at every release, so that a query
+of the pool cannot go straight to the C part: each takes the long way of acquire,
+run, release. Pools without hooks pay nothing for it, and are not of this class.
+
+Invariant: the connection goes back to the pool whatever the hooks do and
+whatever happens to the task that released it; after a hook that failed, as a
+closed one that the pool replaces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Generator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, cast
+
+from holisticpool import _core
+from holisticpool.check import UNSET, Unset
+from holisticpool.config import PoolConfig
+from holisticpool.connection import Connection
+from holisticpool.exceptions import InterfaceError
+from holisticpool.pool import Hook, Pool
+
+
+class HookedPool(Pool):
+    """A Pool whose leases run the user's coroutines. Made by create_pool()."""
+
+    def __init__(self, config: PoolConfig, *, setup: Hook | None, reset: Hook | None, **kwargs: Any) -> None:
+        super().__init__(config, **kwargs)
+        self._setup_hook = setup
+        self._reset_hook = reset
+        self._releases: dict[Connection, asyncio.Task[None]] = {}
+        if reset is not None:
+            # As in asyncpg the hook is the whole reset: what init= did to the
+            # session with SET survives. Open transactions are rolled back.
+            self._reset_mode = "none"
+
+    if not TYPE_CHECKING:
+        # Declared by the base class as operations of the C part; here coroutines
+        # with the same results.
+
+        async def fetch(self, query, *args, timeout=None, record_class=None):
+            async with self.acquire() as connection:
+                return await connection.fetch(query, *args, timeout=timeout, record_class=record_class)
+
+        async def fetchrow(self, query, *args, timeout=None, record_class=None):
+            async with self.acquire() as connection:
+                return await connection.fetchrow(query, *args, timeout=timeout, record_class=record_class)
+
+        async def fetchval(self, query, *args, column=0, timeout=None):
+            async with self.acquire() as connection:
+                return await connection.fetchval(query, *args, column=column, timeout=timeout)
+
+        async def execute(self, query, *args, timeout=None):
+            async with self.acquire() as connection:
+                return await connection.execute(query, *args, timeout=timeout)
+
+    def acquire(self, *, timeout: float | None | Unset = UNSET) -> _core.Operation[Connection]:
+        """A lease on which the setup coroutine has run; ``await`` it or use ``async with``."""
+        return cast("_core.Operation[Connection]", _Acquire(self, timeout))
+
+    def release(self, connection: Connection, *, timeout: float | None = None) -> _core.Operation[None]:
+        """Run the reset coroutine, for at most *timeout* seconds, and give the lease back."""
+        if self._reset_hook is None or connection._pool is not self or connection._released:
+            return super().release(connection, timeout=timeout)
+        return cast("_core.Operation[None]", self._release(connection, timeout))
+
+    async def _release(self, connection: Connection, timeout: float | None) -> None:
+        task = self._releases.get(connection)
+        if task is None:
+            task = asyncio.create_task(self._reset_and_release(connection, timeout))
+            # The task outlives its caller's cancellation, and asyncio keeps no
+            # strong reference to it.
+            self._releases[connection] = task
+            task.add_done_callback(lambda _: self._releases.pop(connection, None))
+        await asyncio.shield(task)
+
+    async def _reset_and_release(self, connection: Connection, timeout: float | None) -> None:
+        try:
+            await asyncio.wait_for(self._run_reset(connection), timeout)
+        except BaseException:
+            connection.terminate()
+            raise
+        finally:
+            await super().release(connection)
+
+    async def _run_reset(self, connection: Connection) -> None:
+        assert self._reset_hook is not None
+        connection._transactions.clear()
+        if connection.is_in_transaction():
+            await connection.execute("ROLLBACK")
+        await self._reset_hook(connection)
+
+    async def _acquire(self, timeout: float | None | Unset) -> Connection:
+        loop = asyncio.get_running_loop()
+        if isinstance(timeout, Unset):
+            deadline = None
+            connection = await super().acquire()
+        else:
+            deadline = None if timeout is None else loop.time() + timeout
+            connection = await super().acquire(timeout=timeout)
+        if self._reset_hook is not None:
+            connection._release_hook = self.release
+        if self._setup_hook is not None:
+            try:
+                left = None if deadline is None else max(deadline - loop.time(), 0.0)
+                await asyncio.wait_for(_as_coroutine(self._setup_hook, connection), left)
+            except BaseException:
+                connection.terminate()
+                await super().release(connection)
+                raise
+        return connection
+
+
+def _as_coroutine(hook: Hook, connection: Connection) -> Coroutine[Any, Any, None]:
+    async def run() -> None:
+        await hook(connection)
+
+    return run()
+
+
+class _Acquire:
+    """What HookedPool.acquire() returns: one lease, by ``await`` or by ``async with``."""
+
+    __slots__ = ("_connection", "_pool", "_timeout", "_used")
+
+    def __init__(self, pool: HookedPool, timeout: float | None | Unset) -> None:
+        self._pool = pool
+        self._timeout = timeout
+        self._used = False
+        self._connection: Connection | None = None
+
+    def _start(self) -> Coroutine[Any, Any, Connection]:
+        if self._used:
+            raise InterfaceError("a connection is already acquired")
+        self._used = True
+        return self._pool._acquire(self._timeout)
+
+    def __await__(self) -> Generator[Any, Any, Connection]:
+        return self._start().__await__()
+
+    async def __aenter__(self) -> Connection:
+        self._connection = await self._start()
+        return self._connection
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._pool.release(connection)
