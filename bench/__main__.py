@@ -6,12 +6,17 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import compare, report
+from bench import acquire, compare, fastapi_cost, instructions, memory, report, startup
 from bench.quota import QuotaUnavailableError
 from bench.results import read
 
 COMMANDS = {
     "compare": compare,
+    "instructions": instructions,
+    "acquire": acquire,
+    "memory": memory,
+    "startup": startup,
+    "fastapi": fastapi_cost,
 }
 
 

@@ -1,0 +1,83 @@
+"""`python -m bench acquire`: nanoseconds for an acquire and a release of an idle connection, with nothing in between.
+
+One task, so that no lease ever waits. asyncpg's figure holds the round trip that its reset makes at each release.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from bench.drivers import DRIVERS, REFERENCE
+from bench.figures import Table, median, number, paired_ratio, spread, times
+from bench.fleet import Contestant, add_driver_options, open_fleet, rotated
+from bench.measures import LEASE_SHAPES
+from bench.process import DriverError
+from bench.results import add_output_options, headline, note, write
+from bench.server import add_server_options, open_target
+
+POOLS = ("holisticpool", "asyncpg", "asyncpg-noreset", "psycopg", "psqlpy")
+ROUNDS = 7
+SECONDS = 0.2
+Row = dict[str, Any]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_driver_options(parser, drivers=POOLS)
+    group = parser.add_argument_group("measurement")
+    group.add_argument("--rounds", type=int, default=ROUNDS, help=f"of each driver (default: {ROUNDS})")
+    group.add_argument("--seconds", type=float, default=SECONDS, help=f"a round lasts (default: {SECONDS})")
+    add_server_options(parser)
+    add_output_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measures, prints the table, writes the raw figures; 0, or 1 where no driver could be measured."""
+    rows: dict[tuple[str, str, str], Row] = {}
+    with open_target(options) as target, open_fleet(options, target, workloads=()) as fleet:
+        for number_of_round in range(options.rounds):
+            note(f"round {number_of_round + 1}/{options.rounds}")
+            for contestant in rotated(fleet, number_of_round):
+                for shape in LEASE_SHAPES:
+                    key = (contestant.driver, contestant.loop, shape)
+                    row = rows.setdefault(
+                        key, dict(zip(("driver", "loop", "shape"), key, strict=True)) | {"nanoseconds": []}
+                    )
+                    row["nanoseconds"].append(_measure(contestant, shape, options.seconds))
+        server = target.description
+    path = write("acquire", options, server, {"rows": list(rows.values())})
+    print(headline(server))
+    for loop in options.loops:
+        drivers = [driver for driver in options.drivers if (driver, loop, LEASE_SHAPES[0]) in rows]
+        shown = table(loop, drivers, rows)
+        print(f"\n{shown.markdown() if options.markdown else shown.text()}")
+    note(f"\nraw figures: {path}")
+    return 0 if rows else 1
+
+
+def table(loop: str, drivers: list[str], rows: dict[tuple[str, str, str], Row]) -> Table:
+    """A line per driver: each shape's median, its ratio to asyncpg's pool, and the spread over the rounds."""
+    lines = []
+    for driver in drivers:
+        line = [DRIVERS[driver].module + (", no reset" if driver == "asyncpg-noreset" else "")]
+        for shape in LEASE_SHAPES:
+            values: list[float | None] = rows[driver, loop, shape]["nanoseconds"]
+            reference = rows.get((REFERENCE, loop, shape), {"nanoseconds": []})["nanoseconds"]
+            measured = [value for value in values if value is not None]
+            wide = spread(measured)
+            line += [
+                number(median(measured)),
+                times(paired_ratio(reference, values)),
+                number(wide and wide * 100) + ("%" if wide else ""),
+            ]
+        lines.append(line)
+    head = ("pool", "async with acquire(), ns", "faster", "spread", "acquire() + release(), ns", "faster", "spread")
+    return Table(head, lines, title=f"Idle acquire and release, {loop}")
+
+
+def _measure(contestant: Contestant, shape: str, seconds: float) -> float | None:
+    try:
+        return float(contestant.process.ask("lease", shape=shape, seconds=seconds)["ns"])
+    except DriverError as error:
+        note(f"{contestant.driver}, {contestant.loop}, {shape}: {error}")
+        return None

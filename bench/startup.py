@@ -1,0 +1,69 @@
+"""`python -m bench startup`: what a driver costs before its first row: import, pool and query in a fresh process."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from bench.drivers import DRIVERS
+from bench.figures import Table, median, number, spread
+from bench.fleet import add_driver_options
+from bench.process import DriverError, DriverProcess
+from bench.results import add_output_options, headline, note, write
+from bench.server import add_server_options, open_target
+
+POOLS = ("holisticpool", "asyncpg", "psycopg")
+ROUNDS = 9
+MS_PER_SECOND = 1_000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_driver_options(parser, drivers=POOLS, loops=("asyncio",))
+    group = parser.add_argument_group("measurement")
+    group.add_argument("--rounds", type=int, default=ROUNDS, help=f"processes per driver (default: {ROUNDS})")
+    add_server_options(parser)
+    add_output_options(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measures, prints the table, writes the raw figures; 0, or 1 where no driver could be measured."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    with open_target(options) as target:
+        for number_of_round in range(options.rounds):
+            note(f"round {number_of_round + 1}/{options.rounds}")
+            for loop in options.loops:
+                for driver in options.drivers:
+                    try:
+                        with DriverProcess(loop) as process:
+                            measured = process.ask("first_row", driver=driver, dsn=target.dsn, size=options.pool_size)
+                    except DriverError as error:
+                        note(f"without {driver} on {loop}: {error}")
+                        continue
+                    row = rows.setdefault((driver, loop), {"driver": driver, "loop": loop, "rounds": []})
+                    row["rounds"].append(measured)
+        server = target.description
+    path = write("startup", options, server, {"rows": list(rows.values())})
+    print(headline(server))
+    shown = table(list(rows.values()), options.pool_size)
+    print(f"\n{shown.markdown() if options.markdown else shown.text()}")
+    note(f"\nraw figures: {path}")
+    return 0 if rows else 1
+
+
+def table(rows: list[dict[str, Any]], pool_size: int) -> Table:
+    """A line per driver: medians in milliseconds."""
+    lines = []
+    for row in rows:
+        imports = [sample["import_seconds"] * MS_PER_SECOND for sample in row["rounds"]]
+        firsts = [sample["first_row_seconds"] * MS_PER_SECOND for sample in row["rounds"]]
+        wide = spread(firsts)
+        lines.append(
+            (
+                f"{DRIVERS[row['driver']].module}, {row['loop']}",
+                number(median(imports), 1),
+                number(median(firsts), 1),
+                number(wide and wide * 100) + ("%" if wide else ""),
+            )
+        )
+    head = ("pool", "import, ms", f"import to first row over {pool_size} connections, ms", "spread")
+    return Table(head, lines, title="Start of a process")
