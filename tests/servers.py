@@ -30,7 +30,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
 from urllib.parse import quote, urlencode
 
@@ -179,7 +178,7 @@ def _link_or_copy(source: str, destination: str) -> None:
         shutil.copy2(source, destination)
 
 
-class _WatchedDirectory:
+class WatchedDirectory:
     """A temporary directory that goes when close() is called or this process ends, with any server in it."""
 
     def __init__(self, prefix: str) -> None:
@@ -200,11 +199,17 @@ class _WatchedDirectory:
         self._watchdog.stdin.close()
         self._watchdog.wait()
 
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
 
 @functools.cache
 def _session_directory() -> Path:
     """A directory for what the servers of this process share."""
-    directory = _WatchedDirectory("holisticpool-")
+    directory = WatchedDirectory("holisticpool-")
     atexit.register(directory.close)
     return directory.path
 
@@ -310,7 +315,7 @@ class PostgresServer:
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
         template = _template(self.bindir, self.superuser, self.password)
-        self._watched = _WatchedDirectory("holisticpool-pg-")
+        self._watched = WatchedDirectory("holisticpool-pg-")
         self.directory = self._watched.path
         _give_to_server_user(self.directory)
         self.data = self.directory / "data"
@@ -437,7 +442,7 @@ class PostgresServer:
     def __enter__(self) -> PostgresServer:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
     # ---- how to reach it ----

@@ -18,7 +18,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -31,7 +30,7 @@ from http_load import ask_once, burst, sustained
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from servers import PostgresServer, embedded_bindir  # noqa: E402
+from servers import PostgresServer, WatchedDirectory, embedded_bindir  # noqa: E402
 
 MAX_CONNECTIONS = 20  # what small hosted databases allow
 ADMIN_NAME = "holisticpool-demo"
@@ -331,8 +330,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGHUP, interrupt)
     try:
-        with tempfile.TemporaryDirectory(prefix="holisticpool-demo-") as scratch, database() as url:
-            held = asyncio.run(run(url, Path(scratch), once=arguments.once, seconds=arguments.seconds))
+        with WatchedDirectory("holisticpool-demo-") as scratch, database() as url:
+            held = asyncio.run(run(url, scratch, once=arguments.once, seconds=arguments.seconds))
     except KeyboardInterrupt:
         print("\nStopped.")
         return 130
