@@ -1,0 +1,747 @@
+/*
+ * conn.c - see conn.h. Life, input and output of one session; what the bytes
+ * mean is phase.c, how it connects connect.c, how it cancels cancel.c.
+ */
+#include "engine/conn.h"
+
+#include "engine/cancel.h"
+#include "engine/connect.h"
+#include "engine/phase.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* A cancel request that came before the statement began is ignored by the
+ * server: ask again after this time. */
+static const hp_time CANCEL_AGAIN_US = 250 * HP_MS;
+
+static void on_ready(hp_watch *watch, unsigned events, hp_time now);
+static void on_timer(hp_timer *timer, hp_time now);
+static void check_free(hp_conn *conn);
+
+#define CONN_OF(pointer, member) ((hp_conn *)(void *)((char *)(pointer) - offsetof(hp_conn, member)))
+#define REQUEST_OF(timer_pointer) ((hp_request *)(void *)((char *)(timer_pointer) - offsetof(hp_request, timer)))
+
+/* ---- life ---- */
+
+hp_conn *
+hp_conn_new(hp_env *env)
+{
+    hp_conn *conn = calloc(1, sizeof *conn);
+    if (conn == NULL) {
+        return NULL;
+    }
+    if (hp_stmt_cache_init(&conn->stmts, env->statement_cache_size) < 0) {
+        free(conn);
+        return NULL;
+    }
+    conn->env = env;
+    conn->watch.fd = -1;
+    conn->watch.ready = on_ready;
+    conn->timer.fire = on_timer;
+    conn->closing_fd = -1;
+    conn->expires_at = HP_NEVER;
+    hp_request_init(&conn->internal, HP_REQ_INTERNAL);
+    return conn;
+}
+
+/* Everything that only a live session needs. */
+static void
+release_session(hp_conn *conn)
+{
+    hp_timer_stop(&conn->env->reactor, &conn->timer);
+    hp_reactor_unwatch(&conn->env->reactor, &conn->watch);
+    hp_connect_cleanup(conn);
+    if (conn->cancel != NULL) {
+        hp_cancel_detach(conn->cancel);
+        conn->cancel = NULL;
+    }
+    PQfinish(conn->pg);
+    conn->pg = NULL;
+    if (conn->closing_fd >= 0) {
+        close(conn->closing_fd);
+        conn->closing_fd = -1;
+    }
+    hp_stmt_cache_clear(&conn->stmts);
+    for (int i = 0; i < conn->to_close.count; i++) {
+        hp_stmt_unref(conn->to_close.items[i]);
+    }
+    conn->to_close.count = 0;
+    conn->pipeline = conn->copy_out = conn->probe_due = false;
+    conn->unnamed = 0;
+    conn->state = HP_CONN_CLOSED;
+}
+
+void
+hp_conn_free(hp_conn *conn)
+{
+    if (conn == NULL) {
+        return;
+    }
+    hp_stmt_cache_destroy(&conn->stmts);
+    free(conn->to_close.items);
+    free(conn);
+}
+
+int
+hp_conn_open(hp_conn *conn)
+{
+    conn->use = HP_USE_OPENING;
+    conn->open_deadline = conn->env->connect_timeout == HP_NEVER ? HP_NEVER : hp_now() + conn->env->connect_timeout;
+    hp_error_set(&conn->connect_error, HP_ERR_CONNECT, "no host to connect to");
+    if (hp_connect_start(conn) < 0) {
+        return -1;
+    }
+    conn->state = HP_CONN_CONNECTING;
+    return 0;
+}
+
+/* The server says FATAL without being asked: why the session will end. */
+static void
+on_notice(void *arg, const PGresult *res)
+{
+    hp_conn *conn = arg;
+    const char *severity = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
+    if (severity == NULL || (strcmp(severity, "FATAL") != 0 && strcmp(severity, "PANIC") != 0)) {
+        return;
+    }
+    const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+    const char *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+    snprintf(conn->fatal, sizeof conn->fatal, "%s", text ? text : "");
+    snprintf(conn->fatal_sqlstate, sizeof conn->fatal_sqlstate, "%s", state ? state : "");
+}
+
+void
+hp_conn_connected(hp_conn *conn)
+{
+    hp_env *env = conn->env;
+    hp_timer_stop(&env->reactor, &conn->timer);
+    hp_connect_cleanup(conn);
+    PQsetNoticeReceiver(conn->pg, on_notice, conn);
+    PQsetErrorVerbosity(conn->pg, PQERRORS_DEFAULT);
+    if (PQsetnonblocking(conn->pg, 1) != 0 ||
+        hp_reactor_watch(&env->reactor, &conn->watch, PQsocket(conn->pg), HP_READ) < 0) {
+        hp_error_set(&conn->connect_error, HP_ERR_CONNECT, "the socket could not be watched: %s", strerror(errno));
+        hp_conn_connect_failed(conn);
+        return;
+    }
+    conn->state = HP_CONN_READY;
+    conn->opened_at = hp_now();
+    env->owner->opened(conn);
+}
+
+void
+hp_conn_connect_failed(hp_conn *conn)
+{
+    hp_error err = conn->connect_error;
+    release_session(conn);
+    conn->use = HP_USE_GONE;
+    conn->env->owner->failed(conn, &err);
+}
+
+/* ---- the end of a request ---- */
+
+static void
+let_go(hp_conn *conn, hp_request *req)
+{
+    hp_timer_stop(&conn->env->reactor, &req->timer);
+    PQclear(req->result);
+    PQclear(req->failure);
+    req->result = req->failure = NULL;
+    req->state = HP_REQ_DONE;
+    req->conn = NULL;
+    if (req->kind != HP_REQ_INTERNAL) {
+        conn->env->up->released(req);
+    }
+}
+
+static void
+tell(hp_conn *conn, hp_request *req, PGresult *result, const hp_error *err)
+{
+    if (req->abandoned || req->kind == HP_REQ_INTERNAL) {
+        PQclear(result);
+        return;
+    }
+    req->abandoned = true; /* nobody waits for a second answer */
+    conn->env->up->done(req, result, err);
+}
+
+/* client_encoding other than UTF8 would make text mean something else: what
+ * came is not delivered and the session not used again. */
+static bool
+encoding_changed(const hp_conn *conn)
+{
+    static int utf8 = -2;
+    if (utf8 == -2) {
+        utf8 = pg_char_to_encoding("UTF8");
+    }
+    return PQclientEncoding(conn->pg) != utf8;
+}
+
+static void
+finish_internal(hp_conn *conn, hp_request *req)
+{
+    hp_error err;
+    hp_error_clear(&err);
+    if (req->failure != NULL) {
+        const char *text = PQresultErrorField(req->failure, PG_DIAG_MESSAGE_PRIMARY);
+        hp_error_set(&err, HP_ERR_LOST, "the session could not be reset: %s", text ? text : "no reason given");
+    }
+    let_go(conn, req);
+    if (err.kind != HP_ERR_NONE) {
+        hp_conn_break(conn, &err);
+    }
+    else {
+        check_free(conn);
+    }
+}
+
+void
+hp_conn_finish(hp_conn *conn, hp_request *req, const hp_error *err)
+{
+    hp_env *env = conn->env;
+    hp_error encoding;
+    hp_request_remove(&conn->inflight, req);
+    if (req->kind == HP_REQ_INTERNAL) {
+        finish_internal(conn, req);
+        return;
+    }
+    PGresult *result = req->result;
+    req->result = NULL;
+    conn->queries++;
+    hp_histogram_add(&env->stats.query, env->reactor.now - req->sent);
+    const char *state = req->failure ? PQresultErrorField(req->failure, PG_DIAG_SQLSTATE) : NULL;
+    if (state != NULL) {
+        hp_stats_error(&env->stats, state);
+        if (strcmp(state, "57014") == 0) {
+            conn->probe_due = false; /* the cancel has hit: nothing is left of it */
+        }
+    }
+    hp_timer_stop(&env->reactor, &req->timer);
+    if (encoding_changed(conn)) {
+        hp_error_set(&encoding, HP_ERR_ENCODING,
+                     "client_encoding was changed to %s: the connection was closed, since text would be misread",
+                     pg_encoding_to_char(PQclientEncoding(conn->pg)));
+        hp_conn_break(conn, &encoding);
+        err = &encoding;
+    }
+    else {
+        /* The session takes its next request before this answer is decoded:
+         * the server works meanwhile. */
+        check_free(conn);
+    }
+    if (err != NULL) {
+        PQclear(result);
+        result = NULL;
+    }
+    tell(conn, req, result, err);
+    let_go(conn, req);
+}
+
+/* ---- output ---- */
+
+int
+hp_conn_flush(hp_conn *conn)
+{
+    int rc = PQflush(conn->pg);
+    if (rc < 0) {
+        hp_conn_break_sending(conn);
+        return -1;
+    }
+    unsigned events = rc ? HP_READ | HP_WRITE : HP_READ;
+    if (events != conn->watch.events &&
+        hp_reactor_watch(&conn->env->reactor, &conn->watch, PQsocket(conn->pg), events) < 0) {
+        hp_conn_break_sending(conn);
+        return -1;
+    }
+    return rc;
+}
+
+bool
+hp_conn_is_busy(const hp_conn *conn)
+{
+    if (conn->pending != NULL) {
+        return true;
+    }
+    for (const hp_request *req = conn->inflight.first; req != NULL; req = req->next) {
+        if (!req->abandoned && req->kind != HP_REQ_INTERNAL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool
+hp_conn_is_free(const hp_conn *conn)
+{
+    return conn->state == HP_CONN_READY && conn->inflight.first == NULL && conn->cancel == NULL && !conn->probe_due;
+}
+
+static void
+statement_timed_out(hp_timer *timer, hp_time now)
+{
+    hp_request *req = REQUEST_OF(timer);
+    hp_conn *conn = req->conn;
+    hp_error err;
+    hp_error_set(&err, HP_ERR_QUERY_TIMEOUT, "the statement took longer than %.3f s and was cancelled",
+                 (double)(now - req->sent) / (double)HP_SECOND);
+    conn->env->stats.query_timeouts++;
+    tell(conn, req, NULL, &err);
+    hp_conn_abandon(conn, req);
+}
+
+static void
+send_now(hp_conn *conn, hp_request *req)
+{
+    hp_request_push(&conn->inflight, req);
+    hp_phase_start(conn, req);
+}
+
+void
+hp_conn_submit(hp_conn *conn, hp_request *req)
+{
+    hp_time now = hp_now();
+    hp_time at = req->command_timeout == HP_NEVER ? HP_NEVER : now + req->command_timeout;
+    req->conn = conn;
+    req->state = HP_REQ_SENT;
+    req->sent = now;
+    req->timer.fire = statement_timed_out;
+    conn->env->stats.queries++;
+    if (req->deadline < at) {
+        at = req->deadline;
+    }
+    if (hp_timer_start(&conn->env->reactor, &req->timer, at) < 0) {
+        hp_error err;
+        hp_error_set(&err, HP_ERR_NO_MEMORY, "out of memory");
+        tell(conn, req, NULL, &err);
+        let_go(conn, req);
+        check_free(conn);
+        return;
+    }
+    if (hp_conn_is_free(conn)) {
+        send_now(conn, req);
+    }
+    else {
+        conn->pending = req;
+    }
+}
+
+void
+hp_conn_run_internal(hp_conn *conn, const char *script)
+{
+    hp_request *req = &conn->internal;
+    hp_request_init(req, HP_REQ_INTERNAL);
+    req->script = script;
+    req->conn = conn;
+    req->state = HP_REQ_SENT;
+    if (hp_timer_start(&conn->env->reactor, &conn->timer, hp_now() + conn->env->cancel_timeout) < 0) {
+        hp_error err;
+        hp_error_set(&err, HP_ERR_NO_MEMORY, "out of memory");
+        hp_conn_break(conn, &err);
+        return;
+    }
+    send_now(conn, req);
+}
+
+/* ---- cancelling ---- */
+
+static void
+give_up_cancel(hp_conn *conn)
+{
+    hp_error err;
+    hp_error_set(&err, HP_ERR_LOST, "a cancelled statement did not end within %.1f s: the connection was given up",
+                 (double)conn->env->cancel_timeout / (double)HP_SECOND);
+    hp_conn_break(conn, &err);
+}
+
+static void
+start_cancel(hp_conn *conn)
+{
+    conn->probe_due = true;
+    if (conn->cancel == NULL && hp_cancel_start(conn) < 0) {
+        give_up_cancel(conn);
+    }
+}
+
+void
+hp_conn_abandon(hp_conn *conn, hp_request *req)
+{
+    hp_time now = hp_now();
+    hp_timer_stop(&conn->env->reactor, &req->timer);
+    req->abandoned = true;
+    if (conn->pending == req) {
+        conn->pending = NULL;
+        let_go(conn, req);
+        return;
+    }
+    if (hp_phase_is_feeding(req)) {
+        /* Its synchronisation point would commit a part of the batch; without
+         * one, closing makes the server roll it back. */
+        hp_error err;
+        hp_error_set(&err, HP_ERR_LOST, "a batch was abandoned while it was being sent");
+        hp_conn_break(conn, &err);
+        return;
+    }
+    conn->open_deadline = now + conn->env->cancel_timeout;
+    if (hp_timer_start(&conn->env->reactor, &conn->timer, now + CANCEL_AGAIN_US) < 0) {
+        give_up_cancel(conn);
+        return;
+    }
+    start_cancel(conn);
+}
+
+void
+hp_conn_cancel_over(hp_conn *conn)
+{
+    conn->cancel = NULL;
+    check_free(conn);
+}
+
+static void
+internal_timed_out(hp_conn *conn)
+{
+    hp_error err;
+    hp_error_set(&err, HP_ERR_LOST, "the session could not be reset within %.1f s",
+                 (double)conn->env->cancel_timeout / (double)HP_SECOND);
+    hp_conn_break(conn, &err);
+}
+
+static void
+on_timer(hp_timer *timer, hp_time now)
+{
+    hp_conn *conn = CONN_OF(timer, timer);
+    if (conn->state == HP_CONN_CONNECTING) {
+        hp_connect_timer(conn);
+    }
+    else if (conn->state == HP_CONN_CLOSING) {
+        hp_conn_break(conn, NULL);
+    }
+    else if (conn->inflight.first == &conn->internal) {
+        internal_timed_out(conn);
+    }
+    else if (now >= conn->open_deadline ||
+             hp_timer_start(&conn->env->reactor, &conn->timer, now + CANCEL_AGAIN_US) < 0) {
+        give_up_cancel(conn);
+    }
+    else if (conn->inflight.first != NULL) {
+        start_cancel(conn);
+    }
+}
+
+/* If nothing is under way any more, the session goes on: a round trip where a
+ * cancel request may still be on its way to it, the lease's next request, or
+ * back to its owner. */
+static void
+check_free(hp_conn *conn)
+{
+    if (conn->state != HP_CONN_READY || conn->inflight.first != NULL || conn->cancel != NULL) {
+        return;
+    }
+    if (conn->timer.slot != 0) {
+        hp_timer_stop(&conn->env->reactor, &conn->timer);
+    }
+    if (conn->probe_due) {
+        conn->probe_due = false;
+        hp_conn_run_internal(conn, "");
+    }
+    else if (conn->pending != NULL) {
+        hp_request *req = conn->pending;
+        conn->pending = NULL;
+        send_now(conn, req);
+    }
+    else {
+        conn->env->owner->idle(conn);
+    }
+}
+
+/* ---- input ---- */
+
+/* Rows of a COPY TO STDOUT that nobody wants. true: its end was reached. */
+static bool
+drop_copy_rows(hp_conn *conn)
+{
+    for (;;) {
+        char *row;
+        int rc = PQgetCopyData(conn->pg, &row, 1);
+        if (rc > 0) {
+            PQfreemem(row);
+            continue;
+        }
+        if (rc == 0) {
+            return false;
+        }
+        conn->copy_out = false;
+        return true;
+    }
+}
+
+static void
+drop_notifications(hp_conn *conn)
+{
+    PGnotify *notify;
+    while ((notify = PQnotifies(conn->pg)) != NULL) {
+        PQfreemem(notify);
+    }
+}
+
+/* Take every answer that is complete. A callback may end the session. */
+static void
+receive(hp_conn *conn)
+{
+    if (conn->in_receive) {
+        return;
+    }
+    conn->in_receive = true;
+    while (conn->state == HP_CONN_READY && conn->inflight.first != NULL) {
+        if (conn->copy_out && !drop_copy_rows(conn)) {
+            break;
+        }
+        if (PQisBusy(conn->pg)) {
+            break;
+        }
+        hp_phase_answer(conn, conn->inflight.first, PQgetResult(conn->pg));
+    }
+    conn->in_receive = false;
+    if (conn->state == HP_CONN_READY && conn->pg != NULL) {
+        drop_notifications(conn); /* also takes in notices while nothing is in flight */
+    }
+}
+
+/* The rest of what the server said before it closed: the reason, mostly. */
+static void
+collect_last_words(hp_conn *conn)
+{
+    enum { PLENTY = 8 };
+    for (int i = 0; i < PLENTY; i++) {
+        PGresult *res = PQgetResult(conn->pg);
+        const char *state = res ? PQresultErrorField(res, PG_DIAG_SQLSTATE) : NULL;
+        if (state != NULL) {
+            const char *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+            snprintf(conn->fatal, sizeof conn->fatal, "%s", text ? text : "");
+            snprintf(conn->fatal_sqlstate, sizeof conn->fatal_sqlstate, "%s", state);
+        }
+        PQclear(res);
+    }
+}
+
+static void
+trim(char *text)
+{
+    size_t len = strlen(text);
+    while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == ' ')) {
+        text[--len] = '\0';
+    }
+    for (char *p = text; *p != '\0'; p++) {
+        if (*p == '\n' || *p == '\t') {
+            *p = ' ';
+        }
+    }
+}
+
+static void
+connection_lost(hp_conn *conn)
+{
+    hp_error err;
+    collect_last_words(conn);
+    const char *why = conn->fatal[0] ? conn->fatal : PQerrorMessage(conn->pg);
+    hp_error_set(&err, HP_ERR_LOST, "connection to %s was lost: %s", PQhost(conn->pg) ? PQhost(conn->pg) : "server",
+                 why[0] ? why : "the server closed it");
+    trim(err.text);
+    snprintf(err.sqlstate, sizeof err.sqlstate, "%s", conn->fatal_sqlstate);
+    hp_conn_break(conn, &err);
+}
+
+void
+hp_conn_break_sending(hp_conn *conn)
+{
+    /* The reason for a failed write is often in what the server sent before. */
+    if (PQstatus(conn->pg) == CONNECTION_OK) {
+        PQconsumeInput(conn->pg);
+    }
+    connection_lost(conn);
+}
+
+bool
+hp_conn_check(hp_conn *conn)
+{
+    char byte;
+    ssize_t n = recv(PQsocket(conn->pg), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
+        return true;
+    }
+    /* The end of the connection, or something to read: often the reason for it. */
+    if (!PQconsumeInput(conn->pg) || n == 0) {
+        connection_lost(conn);
+        return false;
+    }
+    drop_notifications(conn);
+    return true;
+}
+
+static void
+see_server_close(hp_conn *conn)
+{
+    char rest[512];
+    ssize_t n;
+    do {
+        n = read(conn->closing_fd, rest, sizeof rest);
+    } while (n > 0 || (n < 0 && errno == EINTR));
+    if (n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK)) {
+        hp_conn_break(conn, NULL);
+    }
+}
+
+static void
+on_ready(hp_watch *watch, unsigned events, hp_time now)
+{
+    hp_conn *conn = CONN_OF(watch, watch);
+    (void)now;
+    if (conn->state == HP_CONN_CONNECTING) {
+        hp_connect_ready(conn);
+        return;
+    }
+    if (conn->state == HP_CONN_CLOSING) {
+        see_server_close(conn);
+        return;
+    }
+    if ((events & HP_READ) && !PQconsumeInput(conn->pg)) {
+        connection_lost(conn);
+        return;
+    }
+    if ((watch->events & HP_WRITE) && (events & HP_WRITE)) {
+        int rc = hp_conn_flush(conn);
+        if (rc < 0) {
+            return;
+        }
+        if (rc == 0 && conn->inflight.first != NULL) {
+            hp_phase_writable(conn, conn->inflight.first);
+        }
+        if (conn->state != HP_CONN_READY) {
+            return;
+        }
+    }
+    receive(conn);
+}
+
+/* ---- the end of a session ---- */
+
+/* What the server said about a request itself says more than that the
+ * connection broke. */
+static void
+fail_request(hp_conn *conn, hp_request *req, const hp_error *err)
+{
+    hp_error own;
+    const char *state = req->failure ? PQresultErrorField(req->failure, PG_DIAG_SQLSTATE) : NULL;
+    if (state != NULL) {
+        hp_error_clear(&own);
+        own.kind = HP_ERR_SERVER;
+        own.result = req->failure;
+        snprintf(own.sqlstate, sizeof own.sqlstate, "%s", state);
+        err = &own;
+    }
+    if (err->sqlstate[0] != '\0') {
+        hp_stats_error(&conn->env->stats, err->sqlstate);
+    }
+    tell(conn, req, NULL, err);
+    let_go(conn, req);
+}
+
+void
+hp_conn_break(hp_conn *conn, const hp_error *err)
+{
+    hp_conn_state was = conn->state;
+    hp_error reason;
+    if (was == HP_CONN_CLOSED) {
+        return;
+    }
+    if (err != NULL) {
+        reason = *err;
+        reason.result = NULL;
+    }
+    else {
+        hp_error_set(&reason, HP_ERR_CLOSED, "the connection was closed");
+    }
+    if (was == HP_CONN_CONNECTING) {
+        conn->connect_error = reason;
+        hp_conn_connect_failed(conn);
+        return;
+    }
+    release_session(conn);
+    if (was == HP_CONN_CLOSING) {
+        conn->env->owner->closed(conn);
+    }
+    else {
+        conn->env->owner->lost(conn, &reason);
+    }
+    if (conn->pending != NULL) {
+        hp_request *req = conn->pending;
+        conn->pending = NULL;
+        fail_request(conn, req, &reason);
+    }
+    while (conn->inflight.first != NULL) {
+        hp_request *req = conn->inflight.first;
+        hp_request_remove(&conn->inflight, req);
+        fail_request(conn, req, &reason);
+    }
+}
+
+void
+hp_conn_close(hp_conn *conn)
+{
+    hp_env *env = conn->env;
+    int fd = PQsocket(conn->pg);
+    hp_timer_stop(&env->reactor, &conn->timer);
+    hp_reactor_unwatch(&env->reactor, &conn->watch);
+    conn->closing_fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+    PQfinish(conn->pg); /* sends Terminate; our copy of the socket stays open */
+    conn->pg = NULL;
+    conn->state = HP_CONN_CLOSING;
+    conn->use = HP_USE_GONE;
+    if (conn->closing_fd < 0 || hp_reactor_watch(&env->reactor, &conn->watch, conn->closing_fd, HP_READ) < 0 ||
+        hp_timer_start(&env->reactor, &conn->timer, hp_now() + env->close_timeout) < 0) {
+        hp_conn_break(conn, NULL);
+    }
+}
+
+void
+hp_conn_discard(hp_conn *conn, bool forked)
+{
+    if (forked && conn->pg != NULL && PQsocket(conn->pg) >= 0) {
+        /* PQfinish() says goodbye on the socket, which is the parent's: put a
+         * dead one in its place. */
+        int fd = PQsocket(conn->pg);
+        int dead = socket(AF_UNIX, SOCK_STREAM, 0);
+        if (dead < 0 || dup2(dead, fd) < 0) {
+            conn->pg = NULL; /* rather leak it */
+        }
+        if (dead >= 0) {
+            close(dead);
+        }
+    }
+    release_session(conn);
+    if (conn->pending != NULL) {
+        hp_request *req = conn->pending;
+        conn->pending = NULL;
+        let_go(conn, req);
+    }
+    while (conn->inflight.first != NULL) {
+        hp_request *req = conn->inflight.first;
+        hp_request_remove(&conn->inflight, req);
+        let_go(conn, req);
+    }
+}
+
+bool
+hp_conn_in_transaction(const hp_conn *conn)
+{
+    if (conn->state != HP_CONN_READY) {
+        return false;
+    }
+    PGTransactionStatusType status = PQtransactionStatus(conn->pg);
+    return status == PQTRANS_INTRANS || status == PQTRANS_INERROR;
+}

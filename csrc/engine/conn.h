@@ -1,0 +1,186 @@
+/*
+ * conn.h - one server session as a state machine.
+ *
+ *   CLOSED --open--> CONNECTING --ok--> READY --close--> CLOSING --EOF--> CLOSED
+ *                        |                |  ^
+ *                        |                |  +-- READY with requests on
+ *                        |                |      `inflight` is busy; with
+ *                        |                |      `cancelling` it waits for a
+ *                        |                |      cancel request to be delivered
+ *                        +----failed------+----broken----> CLOSED
+ *
+ *   CONNECTING  connect.c: resolve, then one address after another
+ *   READY       conn.c: requests go out and answers come in
+ *   CLOSING     Terminate was sent; the slot counts until the server has closed
+ *               its end, so that a replacement never exceeds a connection limit
+ *
+ * Who has the session (`use`) is the pool's business: see pool.h. A session
+ * never goes back to CONNECTING: a replacement is a new hp_conn.
+ *
+ * Invariants
+ *   - the socket is in the reactor while the state is not CLOSED;
+ *   - answers are taken in order: each belongs to the current step of the first
+ *     request on `inflight`;
+ *   - a session is free when nothing is in flight, no cancel request is under
+ *     way and no probe is due; only then owner->idle() is called.
+ *
+ * Called by pool.c and janitor.c; calls the pool through hp_conn_owner, so that
+ * it can be driven by a test without one.
+ */
+#ifndef HP_CONN_H
+#define HP_CONN_H
+
+#include "engine/request.h"
+#include "engine/stats.h"
+
+typedef enum hp_conn_state { HP_CONN_CLOSED, HP_CONN_CONNECTING, HP_CONN_READY, HP_CONN_CLOSING } hp_conn_state;
+
+/* What the pool has the session for. */
+typedef enum hp_conn_use {
+    HP_USE_OPENING,   /* being connected */
+    HP_USE_INIT,      /* with the init hook */
+    HP_USE_IDLE,      /* on pool->idle */
+    HP_USE_STATEMENT, /* serves single statements */
+    HP_USE_LEASED,    /* with a caller */
+    HP_USE_SETTLING,  /* after a lease or statement: cancel, rollback, reset */
+    HP_USE_GONE       /* broken or closing */
+} hp_conn_use;
+
+/* One place to connect to: libpq's parameters of one host. */
+typedef struct hp_target {
+    char **keywords; /* NULL-terminated; owned */
+    char **values;
+    char *host;      /* to resolve; NULL: a path, a numeric address or hostaddr is given */
+    char *port;
+    hp_time attempt_timeout; /* connect_timeout of the DSN; HP_NEVER: none */
+    bool prefer_standby;
+} hp_target;
+
+struct hp_conn;
+
+typedef struct hp_conn_owner {
+    void (*opened)(struct hp_conn *conn);
+    void (*failed)(struct hp_conn *conn, const hp_error *err); /* CONNECTING -> CLOSED */
+    void (*idle)(struct hp_conn *conn);                        /* free, see above */
+    void (*lost)(struct hp_conn *conn, const hp_error *err);   /* READY -> CLOSED, nothing in flight any more */
+    void (*closed)(struct hp_conn *conn);                      /* CLOSING -> CLOSED */
+} hp_conn_owner;
+
+/* What all sessions of a pool share. */
+typedef struct hp_env {
+    hp_reactor reactor;
+    hp_stats stats;
+    const hp_callbacks *up;
+    const hp_conn_owner *owner;
+    void *user; /* for callbacks without a request */
+    hp_target *targets;
+    int ntargets;
+    int statement_cache_size;
+    hp_time connect_timeout; /* of one hp_conn_open(), all addresses together */
+    hp_time cancel_timeout;  /* for a cancelled statement to end, then the session is given up */
+    hp_time close_timeout;   /* for the server to close its end */
+} hp_env;
+
+typedef struct hp_cancel hp_cancel; /* cancel.h */
+
+/* Names of statements to deallocate when the session is next outside a transaction. */
+typedef struct hp_name_list {
+    hp_stmt **items;
+    int count, size;
+} hp_name_list;
+
+typedef struct hp_conn {
+    struct hp_conn *prev, *next;           /* pool->all */
+    struct hp_conn *idle_prev, *idle_next; /* pool->idle */
+    struct hp_pool *pool;
+    hp_env *env;
+    PGconn *pg;
+    hp_conn_state state;
+    hp_conn_use use;
+    hp_watch watch;
+    hp_timer timer; /* CONNECTING: attempt; cancelling: patience; CLOSING: patience */
+
+    /* CONNECTING */
+    int target, address, naddresses;
+    char **addresses;
+    bool second_pass; /* prefer-standby: no standby was found */
+    hp_time open_deadline;
+    hp_resolution *resolution;
+    hp_error connect_error;
+
+    /* READY */
+    hp_request_list inflight;
+    hp_request *pending; /* of the lease: waits for a cancel to be over */
+    bool pipeline;       /* libpq's pipeline mode is on */
+    bool copy_out;       /* rows of a refused COPY TO STDOUT are being dropped */
+    bool in_receive;     /* receive() is on the stack */
+    hp_cancel *cancel;   /* under way */
+    bool probe_due;      /* a cancel may still hit: one round trip before the next use */
+    hp_stmt_cache stmts;
+    uint64_t unnamed;    /* id of the statement that the unnamed one is, or 0 */
+    hp_name_list to_close;
+    char fatal[HP_ERROR_TEXT_BYTES]; /* the server's last FATAL message outside a request */
+    char fatal_sqlstate[HP_SQLSTATE_BYTES];
+
+    /* what the session has been through, for reset and recycling */
+    bool touched;
+    bool prepares;
+    bool served;         /* was handed out before */
+    uint64_t queries;
+    hp_time opened_at, expires_at, idle_since, lease_since;
+    uint64_t lease;      /* number of the current lease, so that an old one cannot use the session */
+
+    int closing_fd;      /* CLOSING: our end of the socket, kept open to see the server's close */
+    hp_request internal; /* reset and probe */
+    void *user;          /* the binding's, for one session */
+} hp_conn;
+
+/* A session in state CLOSED, or NULL: out of memory. */
+hp_conn *hp_conn_new(hp_env *env);
+/* Only in state CLOSED. */
+void hp_conn_free(hp_conn *conn);
+
+/* Start connecting. The outcome comes through owner->opened()/failed(), never
+ * from inside this call. 0, or -1 when out of memory (still CLOSED). */
+int hp_conn_open(hp_conn *conn);
+
+/* Hand a request to a session (READY; free, or leased by the caller with only
+ * abandoned requests under way). The outcome comes through the callbacks, also
+ * when sending fails. */
+void hp_conn_submit(hp_conn *conn, hp_request *req);
+
+/* Is a live (not abandoned) request in flight or pending? */
+bool hp_conn_is_busy(const hp_conn *conn);
+/* Is a free session still alive, as far as the socket tells? Costs a system call
+ * and no round trip; one that is not is broken (owner->lost()). */
+bool hp_conn_check(hp_conn *conn);
+/* Nothing in flight, no cancel, no probe due. */
+bool hp_conn_is_free(const hp_conn *conn);
+
+/* The caller of a SENT request has left: drop its answer, cancel it. */
+void hp_conn_abandon(hp_conn *conn, hp_request *req);
+
+/* Run a script of the engine's own on a free session; owner->idle() follows when
+ * it worked, owner->lost() when not. */
+void hp_conn_run_internal(hp_conn *conn, const char *script);
+
+/* Close an idle session: CLOSING, then owner->closed(). */
+void hp_conn_close(hp_conn *conn);
+/* Give up a session at once: requests fail with `err`, then CLOSED. owner->lost()
+ * is called (failed() from CONNECTING); from CLOSING owner->closed(). */
+void hp_conn_break(hp_conn *conn, const hp_error *err);
+/* After fork, or when the loop is gone: close our copy of everything, telling
+ * the server nothing (`forked`: the session is the parent's) and calling nobody. */
+void hp_conn_discard(hp_conn *conn, bool forked);
+
+bool hp_conn_in_transaction(const hp_conn *conn);
+
+/* ---- for connect.c, cancel.c ---- */
+
+/* CONNECTING has come to its end. */
+void hp_conn_connected(hp_conn *conn);
+void hp_conn_connect_failed(hp_conn *conn);
+/* The cancel request is delivered, or could not be. */
+void hp_conn_cancel_over(hp_conn *conn);
+
+#endif

@@ -1,0 +1,618 @@
+/*
+ * phase.c - see phase.h.
+ */
+#include "engine/phase.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Deallocations that travel with one statement: few, so that a burst of new
+ * statements does not make one caller wait for all of them. */
+enum { CLOSES_PER_PHASE = 2 };
+
+/* A batch is handed to libpq in slices; between two the socket gets its turn. */
+enum { BATCH_SLICE = 64 };
+
+static const char COPY_REFUSED[] = "COPY cannot be run by this method";
+
+/* ---- sending ---- */
+
+static void
+add_step(hp_request *req, hp_step step)
+{
+    req->steps[req->nsteps++] = (unsigned char)step;
+}
+
+static void
+begin_phase(hp_request *req, hp_phase phase)
+{
+    req->phase = phase;
+    req->nsteps = req->step = 0;
+    PQclear(req->result);
+    PQclear(req->failure);
+    req->result = req->failure = NULL;
+    req->prepare_failed = false;
+}
+
+static int
+enter_pipeline(hp_conn *conn)
+{
+    if (!conn->pipeline) {
+        if (!PQenterPipelineMode(conn->pg)) {
+            return -1;
+        }
+        conn->pipeline = true;
+    }
+    return 0;
+}
+
+static int
+leave_pipeline(hp_conn *conn)
+{
+    if (conn->pipeline) {
+        if (!PQexitPipelineMode(conn->pg)) {
+            return -1;
+        }
+        conn->pipeline = false;
+    }
+    return 0;
+}
+
+static int
+send_sync(hp_conn *conn, hp_request *req)
+{
+    add_step(req, HP_STEP_SYNC);
+#ifdef LIBPQ_HAS_SEND_PIPELINE_SYNC
+    return PQsendPipelineSync(conn->pg) ? 0 : -1;
+#else
+    return PQpipelineSync(conn->pg) ? 0 : -1;
+#endif
+}
+
+static int
+send_close(hp_conn *conn, const char *name)
+{
+#ifdef LIBPQ_HAS_CLOSE_PREPARED
+    return PQsendClosePrepared(conn->pg, name) ? 0 : -1;
+#else
+    char text[HP_STMT_NAME_BYTES + 16];
+    snprintf(text, sizeof text, "DEALLOCATE \"%s\"", name);
+    conn->unnamed = 0;
+    return PQsendQueryParams(conn->pg, text, 0, NULL, NULL, NULL, NULL, 0) ? 0 : -1;
+#endif
+}
+
+/* Close statements that fell out of the cache, in front of the next one and
+ * with a synchronisation point of their own, so that an error stays theirs. Not
+ * inside a transaction: a failed one would refuse. */
+static int
+send_closes(hp_conn *conn, hp_request *req)
+{
+    hp_name_list *list = &conn->to_close;
+    if (list->count == 0 || PQtransactionStatus(conn->pg) != PQTRANS_IDLE) {
+        return 0;
+    }
+    for (int i = 0; i < CLOSES_PER_PHASE && list->count > 0; i++) {
+        hp_stmt *stmt = list->items[--list->count];
+        int rc = send_close(conn, stmt->name);
+        hp_stmt_unref(stmt);
+        if (rc < 0) {
+            return -1;
+        }
+        add_step(req, HP_STEP_CLOSE);
+    }
+    return send_sync(conn, req);
+}
+
+/* Steals the reference. Out of memory: the name stays on the server until the
+ * session ends, which is harmless. */
+static void
+close_later(hp_conn *conn, hp_stmt *stmt)
+{
+    hp_name_list *list = &conn->to_close;
+    if (stmt == NULL || stmt->name[0] == '\0') {
+        hp_stmt_unref(stmt);
+        return;
+    }
+    if (list->count == list->size) {
+        int size = list->size ? list->size * 2 : 8;
+        hp_stmt **items = realloc(list->items, (size_t)size * sizeof *items);
+        if (items == NULL) {
+            hp_stmt_unref(stmt);
+            return;
+        }
+        list->items = items;
+        list->size = size;
+    }
+    list->items[list->count++] = stmt;
+}
+
+static int
+send_prepare(hp_conn *conn, hp_request *req, bool with_types)
+{
+    hp_stmt *stmt = req->stmt;
+    if (!PQsendPrepare(conn->pg, stmt->name, stmt->sql, with_types ? stmt->nparams : 0,
+                       with_types ? stmt->param_types : NULL)) {
+        return -1;
+    }
+    add_step(req, HP_STEP_PREPARE);
+    if (stmt->name[0] == '\0') {
+        /* Without a statement cache there may be a pooler between us and the
+         * session, which has another one ready next time: never rely on it. */
+        conn->unnamed = conn->env->statement_cache_size > 0 ? stmt->id : 0;
+    }
+    else {
+        close_later(conn, hp_stmt_cache_add(&conn->stmts, stmt));
+    }
+    return 0;
+}
+
+static bool
+is_prepared(hp_conn *conn, const hp_stmt *stmt)
+{
+    if (stmt->name[0] == '\0') {
+        return conn->unnamed == stmt->id;
+    }
+    return hp_stmt_cache_use(&conn->stmts, stmt);
+}
+
+static void
+send_describe(hp_conn *conn, hp_request *req)
+{
+    begin_phase(req, HP_PHASE_DESCRIBE);
+    if (enter_pipeline(conn) < 0 || send_closes(conn, req) < 0) {
+        goto error;
+    }
+    if (!is_prepared(conn, req->stmt) && send_prepare(conn, req, false) < 0) {
+        goto error;
+    }
+    if (!PQsendDescribePrepared(conn->pg, req->stmt->name)) {
+        goto error;
+    }
+    add_step(req, HP_STEP_DESCRIBE);
+    if (send_sync(conn, req) < 0) {
+        goto error;
+    }
+    hp_conn_flush(conn);
+    return;
+error:
+    hp_conn_break_sending(conn);
+}
+
+static void
+send_lookup(hp_conn *conn, hp_request *req)
+{
+    const char *values[1] = {req->lookup_arg};
+    begin_phase(req, HP_PHASE_LOOKUP);
+    conn->unnamed = 0;
+    if (enter_pipeline(conn) < 0 ||
+        !PQsendQueryParams(conn->pg, req->lookup_sql, 1, NULL, values, NULL, NULL, 0)) {
+        goto error;
+    }
+    add_step(req, HP_STEP_LOOKUP);
+    if (send_sync(conn, req) < 0) {
+        goto error;
+    }
+    hp_conn_flush(conn);
+    return;
+error:
+    hp_conn_break_sending(conn);
+}
+
+static int
+send_one(hp_conn *conn, hp_request *req)
+{
+    const hp_params *params = &req->params;
+    return PQsendQueryPrepared(conn->pg, req->stmt->name, params->n, params->values, params->lengths, params->formats,
+                               req->stmt->result_format)
+               ? 0
+               : -1;
+}
+
+bool
+hp_phase_is_feeding(const hp_request *req)
+{
+    return req->kind == HP_REQ_BATCH && req->state == HP_REQ_SENT && req->phase == HP_PHASE_EXECUTE &&
+           req->steps[req->nsteps - 1] != HP_STEP_SYNC;
+}
+
+/* Hand over parameter sets until the socket is full, then the synchronisation
+ * point that commits them all. After an error the server skips the rest: stop. */
+static void
+feed_batch(hp_conn *conn, hp_request *req)
+{
+    int full = 0;
+    while (full == 0 && req->sets_sent < req->sets && req->failure == NULL) {
+        for (int i = 0; i < BATCH_SLICE && req->sets_sent < req->sets; i++) {
+            conn->env->up->bind_set(req, req->sets_sent);
+            if (send_one(conn, req) < 0) {
+                hp_conn_break_sending(conn);
+                return;
+            }
+            req->sets_sent++;
+        }
+        full = hp_conn_flush(conn);
+    }
+    if (full < 0 || (req->sets_sent < req->sets && req->failure == NULL)) {
+        return;
+    }
+    if (send_sync(conn, req) < 0) {
+        hp_conn_break_sending(conn);
+        return;
+    }
+    if (req->sets_done == req->sets_sent) {
+        req->step++; /* every set was answered before the point was sent */
+    }
+    hp_conn_flush(conn);
+}
+
+void
+hp_phase_writable(hp_conn *conn, hp_request *req)
+{
+    if (hp_phase_is_feeding(req)) {
+        feed_batch(conn, req);
+    }
+}
+
+static void
+send_execute(hp_conn *conn, hp_request *req)
+{
+    begin_phase(req, HP_PHASE_EXECUTE);
+    req->sets_sent = req->sets_done = 0;
+    if (enter_pipeline(conn) < 0) {
+        goto error;
+    }
+    req->was_prepared = is_prepared(conn, req->stmt);
+    if (send_closes(conn, req) < 0 || (!req->was_prepared && send_prepare(conn, req, true) < 0)) {
+        goto error;
+    }
+    conn->touched |= req->stmt->info.touches;
+    conn->prepares |= req->stmt->info.prepares;
+    add_step(req, HP_STEP_EXECUTE);
+    if (req->kind == HP_REQ_BATCH) {
+        feed_batch(conn, req);
+        return;
+    }
+    if (send_one(conn, req) < 0) {
+        goto error;
+    }
+    req->sets_sent = 1;
+    if (send_sync(conn, req) < 0) {
+        goto error;
+    }
+    hp_conn_flush(conn);
+    return;
+error:
+    hp_conn_break_sending(conn);
+}
+
+static void
+send_script(hp_conn *conn, hp_request *req)
+{
+    begin_phase(req, HP_PHASE_SCRIPT);
+    conn->unnamed = 0;
+    if (req->stmt != NULL) {
+        conn->touched |= req->stmt->info.touches;
+        conn->prepares |= req->stmt->info.prepares;
+    }
+    add_step(req, HP_STEP_SCRIPT);
+    if (leave_pipeline(conn) < 0 || !PQsendQuery(conn->pg, req->script)) {
+        hp_conn_break_sending(conn);
+        return;
+    }
+    hp_conn_flush(conn);
+}
+
+/* ---- from one phase to the next ---- */
+
+static void
+finish_with(hp_conn *conn, hp_request *req, hp_error_kind kind, const char *text)
+{
+    hp_error err;
+    hp_error_set(&err, kind, "%s", text);
+    hp_conn_finish(conn, req, &err);
+}
+
+static void
+bind_and_execute(hp_conn *conn, hp_request *req)
+{
+    if (!req->bound) {
+        if (conn->env->up->bind(req) < 0) {
+            finish_with(conn, req, HP_ERR_BINDING, "a parameter could not be encoded");
+            return;
+        }
+        req->bound = true;
+    }
+    send_execute(conn, req);
+}
+
+/* The statement means something else now: take a new one and describe it. */
+static void
+start_over(hp_conn *conn, hp_request *req)
+{
+    hp_stmt *fresh = conn->env->up->renew(req);
+    if (fresh == NULL) {
+        finish_with(conn, req, HP_ERR_NO_MEMORY, "out of memory");
+        return;
+    }
+    hp_stmt_unref(req->stmt);
+    req->stmt = fresh;
+    req->bound = false;
+    req->retried = true;
+    hp_phase_start(conn, req);
+}
+
+static void
+after_binding(hp_conn *conn, hp_request *req, hp_bind_result answer)
+{
+    switch (answer) {
+    case HP_READY:
+        req->stmt->described = true;
+        bind_and_execute(conn, req);
+        break;
+    case HP_LOOKUP:
+        send_lookup(conn, req);
+        break;
+    case HP_FAILED:
+        finish_with(conn, req, HP_ERR_BINDING, "the statement could not be bound");
+        break;
+    }
+}
+
+static void
+described(hp_conn *conn, hp_request *req)
+{
+    hp_stmt *stmt = req->stmt;
+    if (stmt->described) {
+        /* Another session described it meanwhile. */
+        if (hp_stmt_agrees(stmt, req->result)) {
+            bind_and_execute(conn, req);
+        }
+        else if (!req->retried) {
+            start_over(conn, req);
+        }
+        else {
+            finish_with(conn, req, HP_ERR_INTERNAL, "the types of the statement keep changing");
+        }
+        return;
+    }
+    if (hp_stmt_describe(stmt, req->result) < 0) {
+        finish_with(conn, req, HP_ERR_NO_MEMORY, "out of memory");
+        return;
+    }
+    stmt->described = false; /* until the binding is ready for it */
+    after_binding(conn, req, conn->env->up->described(req, req->result));
+}
+
+static void
+finish_with_failure(hp_conn *conn, hp_request *req)
+{
+    hp_error err;
+    hp_error_clear(&err);
+    err.kind = HP_ERR_SERVER;
+    err.result = req->failure;
+    const char *state = PQresultErrorField(req->failure, PG_DIAG_SQLSTATE);
+    if (state != NULL) {
+        snprintf(err.sqlstate, sizeof err.sqlstate, "%s", state);
+    }
+    hp_conn_finish(conn, req, &err);
+}
+
+/* Did the server refuse before it executed anything, because what we know of
+ * the statement is out of date? Then the same text may simply be sent again,
+ * provided that no transaction was spoiled.
+ *   0A000 by RevalidateCachedQuery: the plan's result type has changed
+ *   26000: the prepared statement is gone
+ *   42xxx from PREPARE with the parameter types of an earlier description */
+static bool
+is_outdated(const hp_request *req)
+{
+    const char *state = PQresultErrorField(req->failure, PG_DIAG_SQLSTATE);
+    const char *function = PQresultErrorField(req->failure, PG_DIAG_SOURCE_FUNCTION);
+    if (state == NULL || req->stmt == NULL) {
+        return false;
+    }
+    if (req->was_prepared) {
+        return strcmp(state, "26000") == 0 ||
+               (strcmp(state, "0A000") == 0 && function != NULL && strcmp(function, "RevalidateCachedQuery") == 0);
+    }
+    return req->was_described && req->prepare_failed && strncmp(state, "42", 2) == 0;
+}
+
+static void
+executed(hp_conn *conn, hp_request *req)
+{
+    if (req->failure == NULL) {
+        hp_conn_finish(conn, req, NULL);
+        return;
+    }
+    if (!is_outdated(req)) {
+        finish_with_failure(conn, req);
+        return;
+    }
+    hp_stmt_ref(req->stmt);
+    hp_stmt_cache_drop(&conn->stmts, req->stmt);
+    close_later(conn, req->stmt);
+    if (req->retried || PQtransactionStatus(conn->pg) != PQTRANS_IDLE) {
+        finish_with_failure(conn, req);
+        return;
+    }
+    start_over(conn, req);
+}
+
+static void
+phase_done(hp_conn *conn, hp_request *req)
+{
+    if (req->abandoned) {
+        hp_conn_finish(conn, req, NULL);
+        return;
+    }
+    if (req->usage_error) {
+        finish_with(conn, req, HP_ERR_USAGE, COPY_REFUSED);
+        return;
+    }
+    switch (req->phase) {
+    case HP_PHASE_DESCRIBE:
+    case HP_PHASE_LOOKUP:
+        if (req->failure != NULL) {
+            finish_with_failure(conn, req);
+        }
+        else if (req->result == NULL) {
+            finish_with(conn, req, HP_ERR_INTERNAL, "the server did not describe the statement");
+        }
+        else if (req->phase == HP_PHASE_DESCRIBE) {
+            described(conn, req);
+        }
+        else {
+            after_binding(conn, req, conn->env->up->looked_up(req, req->result));
+        }
+        break;
+    case HP_PHASE_EXECUTE:
+        executed(conn, req);
+        break;
+    case HP_PHASE_SCRIPT:
+        if (req->failure != NULL) {
+            finish_with_failure(conn, req);
+        }
+        else {
+            hp_conn_finish(conn, req, NULL);
+        }
+        break;
+    }
+}
+
+void
+hp_phase_start(hp_conn *conn, hp_request *req)
+{
+    if (req->kind != HP_REQ_SCRIPT && req->stmt != NULL && req->stmt->info.kind == HP_SQL_COPY) {
+        /* In the extended protocol the server would take the synchronisation
+         * point for a part of the data. */
+        finish_with(conn, req, HP_ERR_USAGE, COPY_REFUSED);
+        return;
+    }
+    if (req->kind == HP_REQ_SCRIPT || req->kind == HP_REQ_INTERNAL) {
+        send_script(conn, req);
+    }
+    else if (!req->stmt->described) {
+        req->was_described = false;
+        send_describe(conn, req);
+    }
+    else {
+        req->was_described = true;
+        bind_and_execute(conn, req);
+    }
+}
+
+/* ---- answers ---- */
+
+static void
+break_protocol(hp_conn *conn, const char *text)
+{
+    hp_error err;
+    hp_error_set(&err, HP_ERR_INTERNAL, "%s", text);
+    hp_conn_break(conn, &err);
+}
+
+/* COPY in the simple protocol can be refused and the session kept: end the
+ * input, or read the output and drop it. */
+static void
+refuse_copy(hp_conn *conn, hp_request *req, ExecStatusType status)
+{
+    req->usage_error = true;
+    if (status == PGRES_COPY_IN && req->phase == HP_PHASE_SCRIPT) {
+        if (PQputCopyEnd(conn->pg, COPY_REFUSED) < 0) {
+            hp_conn_break_sending(conn);
+            return;
+        }
+        hp_conn_flush(conn);
+    }
+    else if (status == PGRES_COPY_OUT && req->phase == HP_PHASE_SCRIPT) {
+        conn->copy_out = true;
+    }
+    else {
+        break_protocol(conn, COPY_REFUSED);
+    }
+}
+
+static void
+take_error(hp_conn *conn, hp_request *req, hp_step step, PGresult *res)
+{
+    if (step == HP_STEP_PREPARE) {
+        hp_stmt_cache_drop(&conn->stmts, req->stmt);
+        conn->unnamed = 0;
+        req->prepare_failed = true;
+    }
+    if (step != HP_STEP_CLOSE && req->failure == NULL) {
+        req->failure = res;
+        if (hp_phase_is_feeding(req)) {
+            feed_batch(conn, req); /* sends the synchronisation point */
+        }
+        return;
+    }
+    PQclear(res);
+}
+
+static void
+take_result(hp_conn *conn, hp_request *req, hp_step step, PGresult *res)
+{
+    ExecStatusType status = PQresultStatus(res);
+    switch (status) {
+    case PGRES_TUPLES_OK:
+    case PGRES_COMMAND_OK:
+    case PGRES_EMPTY_QUERY:
+        if (step == HP_STEP_CLOSE || step == HP_STEP_PREPARE) {
+            PQclear(res);
+        }
+        else {
+            PQclear(req->result);
+            req->result = res;
+        }
+        break;
+    case PGRES_FATAL_ERROR:
+        take_error(conn, req, step, res);
+        break;
+    case PGRES_PIPELINE_ABORTED:
+        if (step == HP_STEP_PREPARE) {
+            hp_stmt_cache_drop(&conn->stmts, req->stmt);
+        }
+        PQclear(res);
+        break;
+    case PGRES_COPY_IN:
+    case PGRES_COPY_OUT:
+    case PGRES_COPY_BOTH:
+        PQclear(res);
+        refuse_copy(conn, req, status);
+        break;
+    default:
+        PQclear(res);
+        break_protocol(conn, "libpq gave a result of an unexpected kind");
+        break;
+    }
+}
+
+void
+hp_phase_answer(hp_conn *conn, hp_request *req, PGresult *res)
+{
+    hp_step step = (hp_step)req->steps[req->step];
+    bool is_sync = res != NULL && PQresultStatus(res) == PGRES_PIPELINE_SYNC;
+    if (is_sync != (step == HP_STEP_SYNC)) {
+        PQclear(res);
+        break_protocol(conn, "the answers of the server are out of step");
+        return;
+    }
+    if (res != NULL && !is_sync) {
+        take_result(conn, req, step, res);
+        return;
+    }
+    PQclear(res);
+    if (step == HP_STEP_EXECUTE && ++req->sets_done < req->sets_sent) {
+        return;
+    }
+    if (step == HP_STEP_EXECUTE && hp_phase_is_feeding(req)) {
+        return; /* more sets are on their way */
+    }
+    if (++req->step == req->nsteps) {
+        phase_done(conn, req);
+    }
+}

@@ -1,0 +1,538 @@
+/*
+ * pool.c - see pool.h: leases, waiters, and what a session needs between two
+ * users. Opening and replacing sessions is janitor.c.
+ */
+#include "engine/pool.h"
+
+#include "engine/conninfo.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* An idle session is looked at before use (one system call, no round trip) once
+ * it has been idle for so long that the reactor may not have seen its end. */
+static const hp_time CHECK_AFTER_IDLE_US = HP_SECOND;
+
+static const hp_time DEFAULT_CANCEL_TIMEOUT_US = 10 * HP_SECOND;
+static const hp_time DEFAULT_CLOSE_TIMEOUT_US = 3 * HP_SECOND;
+
+/* What a session gets back to: the state after its start-up packet.
+ * DEALLOCATE ALL only where named statements may have been made, since it
+ * takes ours as well. */
+#define RESET_STATE                                                                                                   \
+    "RESET ROLE; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; CLOSE ALL; UNLISTEN *; "                               \
+    "SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES"
+static const char ROLLBACK_ONLY[] = "ROLLBACK";
+static const char RESET_ONLY[] = RESET_STATE;
+static const char ROLLBACK_AND_RESET[] = "ROLLBACK; " RESET_STATE;
+static const char RESET_WITH_STATEMENTS[] = RESET_STATE "; DEALLOCATE ALL";
+static const char ROLLBACK_AND_RESET_WITH_STATEMENTS[] = "ROLLBACK; " RESET_STATE "; DEALLOCATE ALL";
+
+#define REQUEST_OF(timer_pointer) ((hp_request *)(void *)((char *)(timer_pointer) - offsetof(hp_request, timer)))
+
+/* ---- life ---- */
+
+hp_pool *
+hp_pool_new(const hp_pool_config *config, const hp_callbacks *up, void *user)
+{
+    hp_pool *pool = calloc(1, sizeof *pool);
+    if (pool == NULL) {
+        return NULL;
+    }
+    if (hp_reactor_init(&pool->env.reactor) < 0) {
+        free(pool);
+        return NULL;
+    }
+    pool->config = *config;
+    pool->env.up = up;
+    pool->env.owner = &hp_pool_owner;
+    pool->env.user = user;
+    pool->env.connect_timeout = HP_NEVER;
+    pool->env.cancel_timeout = DEFAULT_CANCEL_TIMEOUT_US;
+    pool->env.close_timeout = DEFAULT_CLOSE_TIMEOUT_US;
+    hp_janitor_init(pool);
+    return pool;
+}
+
+static void
+reap(hp_pool *pool)
+{
+    while (pool->dead != NULL) {
+        hp_conn *conn = pool->dead;
+        pool->dead = conn->next;
+        hp_conn_free(conn);
+    }
+}
+
+void
+hp_pool_free(hp_pool *pool)
+{
+    if (pool == NULL) {
+        return;
+    }
+    hp_pool_discard(pool, false);
+    while (pool->all != NULL) { /* leases that were never given back */
+        hp_conn *conn = pool->all;
+        pool->all = conn->next;
+        hp_conn_free(conn);
+    }
+    reap(pool);
+    hp_targets_free(pool->env.targets, pool->env.ntargets);
+    hp_reactor_destroy(&pool->env.reactor);
+    free(pool);
+}
+
+int
+hp_pool_fd(const hp_pool *pool)
+{
+    return pool->env.reactor.set.fd;
+}
+
+void
+hp_pool_run_reactor(hp_pool *pool)
+{
+    if (pool->in_run) {
+        return;
+    }
+    pool->in_run = true;
+    hp_reactor_run(&pool->env.reactor);
+    pool->in_run = false;
+    reap(pool);
+}
+
+/* ---- idle stack ---- */
+
+static void
+push_idle(hp_pool *pool, hp_conn *conn)
+{
+    conn->use = HP_USE_IDLE;
+    conn->idle_since = hp_now();
+    conn->idle_prev = NULL;
+    conn->idle_next = pool->idle;
+    if (pool->idle != NULL) {
+        pool->idle->idle_prev = conn;
+    }
+    else {
+        pool->idle_last = conn;
+    }
+    pool->idle = conn;
+    pool->idle_count++;
+    hp_janitor_schedule_sweep(pool);
+}
+
+void
+hp_pool_unlink_idle(hp_pool *pool, hp_conn *conn)
+{
+    if (conn->idle_prev != NULL) {
+        conn->idle_prev->idle_next = conn->idle_next;
+    }
+    else {
+        pool->idle = conn->idle_next;
+    }
+    if (conn->idle_next != NULL) {
+        conn->idle_next->idle_prev = conn->idle_prev;
+    }
+    else {
+        pool->idle_last = conn->idle_prev;
+    }
+    conn->idle_prev = conn->idle_next = NULL;
+    pool->idle_count--;
+}
+
+/* The newest idle session that is alive; the dead found on the way are broken,
+ * which replaces them in the background. */
+static hp_conn *
+pop_idle(hp_pool *pool, hp_time now)
+{
+    while (pool->idle != NULL) {
+        hp_conn *conn = pool->idle;
+        if (now - conn->idle_since < CHECK_AFTER_IDLE_US || hp_conn_check(conn)) {
+            hp_pool_unlink_idle(pool, conn);
+            return conn;
+        }
+    }
+    return NULL;
+}
+
+/* ---- handing out ---- */
+
+static void
+count_handout(hp_pool *pool, hp_conn *conn)
+{
+    pool->env.stats.acquisitions++;
+    if (conn->served) {
+        pool->env.stats.reused++;
+    }
+    conn->served = true;
+    if (pool->config.reset_always) {
+        conn->touched = true;
+    }
+}
+
+static void
+start_lease(hp_pool *pool, hp_conn *conn, hp_time now)
+{
+    count_handout(pool, conn);
+    conn->use = HP_USE_LEASED;
+    conn->lease = ++pool->leases;
+    conn->lease_since = now;
+}
+
+hp_conn *
+hp_pool_try_acquire(hp_pool *pool)
+{
+    if (pool->state != HP_POOL_OPEN || pool->idle == NULL) {
+        return NULL;
+    }
+    hp_time now = hp_now();
+    hp_conn *conn = pop_idle(pool, now);
+    if (conn != NULL) {
+        start_lease(pool, conn, now);
+        hp_histogram_add(&pool->env.stats.wait, 0);
+    }
+    return conn;
+}
+
+static void
+end_request(hp_pool *pool, hp_request *req, const hp_error *err)
+{
+    hp_timer_stop(&pool->env.reactor, &req->timer);
+    req->state = HP_REQ_DONE;
+    pool->env.up->done(req, NULL, err);
+    pool->env.up->released(req);
+}
+
+/* Give a session to a request that is on no list. */
+static void
+serve(hp_pool *pool, hp_conn *conn, hp_request *req, hp_time now)
+{
+    hp_timer_stop(&pool->env.reactor, &req->timer);
+    hp_histogram_add(&pool->env.stats.wait, now - req->submitted);
+    if (req->kind == HP_REQ_LEASE) {
+        start_lease(pool, conn, now);
+        req->conn = conn;
+        end_request(pool, req, NULL);
+        return;
+    }
+    count_handout(pool, conn);
+    conn->use = HP_USE_STATEMENT;
+    hp_conn_submit(conn, req);
+}
+
+static void
+serve_first(hp_pool *pool, hp_conn *conn)
+{
+    hp_request *req = pool->waiters.first;
+    hp_request_remove(&pool->waiters, req);
+    serve(pool, conn, req, hp_now());
+}
+
+/* A request can be over before serve() returns (a parameter that cannot be
+ * encoded), which offers the session again: that is taken up by the loop of the
+ * first call, so that any number of such requests needs no stack. */
+void
+hp_pool_offer(hp_conn *conn)
+{
+    hp_pool *pool = conn->pool;
+    if (pool->in_offer) {
+        push_idle(pool, conn);
+        return;
+    }
+    if (pool->waiters.first == NULL && pool->state == HP_POOL_OPEN) {
+        push_idle(pool, conn);
+        return;
+    }
+    pool->in_offer = true;
+    push_idle(pool, conn);
+    while (pool->idle != NULL && pool->waiters.first != NULL) {
+        hp_conn *next = pool->idle;
+        hp_pool_unlink_idle(pool, next);
+        serve_first(pool, next);
+    }
+    pool->in_offer = false;
+    while (pool->idle != NULL && (pool->state == HP_POOL_CLOSING || pool->state == HP_POOL_CLOSED)) {
+        hp_conn *next = pool->idle;
+        hp_pool_unlink_idle(pool, next);
+        hp_janitor_retire(next);
+    }
+}
+
+/* ---- waiting ---- */
+
+int
+hp_pool_count(const hp_pool *pool, hp_conn_use use)
+{
+    int n = 0;
+    for (const hp_conn *conn = pool->all; conn != NULL; conn = conn->next) {
+        n += conn->use == use;
+    }
+    return n;
+}
+
+double
+hp_pool_longest_lease(const hp_pool *pool)
+{
+    hp_time now = hp_now();
+    hp_time longest = 0;
+    for (const hp_conn *conn = pool->all; conn != NULL; conn = conn->next) {
+        if (conn->use == HP_USE_LEASED && now - conn->lease_since > longest) {
+            longest = now - conn->lease_since;
+        }
+    }
+    return (double)longest / (double)HP_SECOND;
+}
+
+static int
+count_usable(const hp_pool *pool)
+{
+    int n = 0;
+    for (const hp_conn *conn = pool->all; conn != NULL; conn = conn->next) {
+        n += conn->state == HP_CONN_READY && conn->use != HP_USE_INIT;
+    }
+    return n;
+}
+
+/* Exhausted and down are different news: one says "use fewer or wait longer",
+ * the other "look at the server". */
+static void
+describe_wait(const hp_pool *pool, const hp_request *req, hp_time now, hp_error *err)
+{
+    double waited = (double)(now - req->submitted) / (double)HP_SECOND;
+    if (count_usable(pool) > 0) {
+        hp_error_set(err, HP_ERR_EXHAUSTED,
+                     "no connection became free within %.3f s: %d of at most %d are leased, the longest for %.3f s, "
+                     "%d more requests wait",
+                     waited, hp_pool_count(pool, HP_USE_LEASED), pool->config.max_size, hp_pool_longest_lease(pool),
+                     pool->waiters.count);
+        return;
+    }
+    hp_error_set(err, HP_ERR_DOWN, "no connection could be opened within %.3f s: %.400s", waited,
+                 pool->tried && !pool->last_connect_ok ? pool->last_error.text : "the server does not answer");
+    memcpy(err->sqlstate, pool->last_error.sqlstate, sizeof err->sqlstate);
+}
+
+static void
+waiter_timed_out(hp_timer *timer, hp_time now)
+{
+    hp_request *req = REQUEST_OF(timer);
+    hp_pool *pool = req->pool;
+    hp_error err;
+    hp_request_remove(&pool->waiters, req);
+    pool->env.stats.acquire_timeouts++;
+    describe_wait(pool, req, now, &err);
+    end_request(pool, req, &err);
+}
+
+void
+hp_pool_fail_waiters(hp_pool *pool, const hp_error *err)
+{
+    /* Those that come while we answer are not meant. */
+    for (int n = pool->waiters.count; n > 0 && pool->waiters.first != NULL; n--) {
+        hp_request *req = pool->waiters.first;
+        hp_request_remove(&pool->waiters, req);
+        end_request(pool, req, err);
+    }
+}
+
+static hp_time
+waiter_deadline(const hp_request *req)
+{
+    hp_time at = req->acquire_timeout == HP_NEVER ? HP_NEVER : req->submitted + req->acquire_timeout;
+    return req->deadline < at ? req->deadline : at;
+}
+
+static void
+wait_in_line(hp_pool *pool, hp_request *req)
+{
+    hp_error err;
+    if (pool->config.max_waiters > 0 && pool->waiters.count >= pool->config.max_waiters) {
+        pool->env.stats.rejected++;
+        hp_error_set(&err, HP_ERR_TOO_MANY_WAITERS,
+                     "%d requests wait already (max_waiters): %d of at most %d connections are leased, the longest "
+                     "for %.3f s",
+                     pool->waiters.count, hp_pool_count(pool, HP_USE_LEASED), pool->config.max_size,
+                     hp_pool_longest_lease(pool));
+        end_request(pool, req, &err);
+        return;
+    }
+    req->timer.fire = waiter_timed_out;
+    if (hp_timer_start(&pool->env.reactor, &req->timer, waiter_deadline(req)) < 0) {
+        hp_error_set(&err, HP_ERR_NO_MEMORY, "out of memory");
+        end_request(pool, req, &err);
+        return;
+    }
+    req->state = HP_REQ_QUEUED;
+    hp_request_push(&pool->waiters, req);
+    hp_janitor_grow(pool);
+}
+
+void
+hp_pool_submit(hp_pool *pool, hp_request *req)
+{
+    hp_time now = hp_now();
+    req->pool = pool;
+    req->submitted = now;
+    if (pool->state != HP_POOL_OPEN && pool->state != HP_POOL_OPENING) {
+        hp_error err;
+        hp_error_set(&err, HP_ERR_CLOSED, pool->state == HP_POOL_CLOSING ? "pool is closing" : "pool is closed");
+        end_request(pool, req, &err);
+        return;
+    }
+    hp_conn *conn = pop_idle(pool, now);
+    if (conn != NULL) {
+        serve(pool, conn, req, now);
+    }
+    else {
+        wait_in_line(pool, req);
+    }
+}
+
+/* ---- leases ---- */
+
+void
+hp_pool_run_leased(hp_conn *conn, hp_request *req)
+{
+    hp_pool *pool = conn->pool;
+    req->pool = pool;
+    req->submitted = hp_now();
+    if (conn->state != HP_CONN_READY) {
+        hp_error err;
+        hp_error_set(&err, HP_ERR_CLOSED, "the connection is closed");
+        end_request(pool, req, &err);
+        return;
+    }
+    hp_conn_submit(conn, req);
+}
+
+static void
+abandon_requests(hp_conn *conn)
+{
+    if (conn->pending != NULL) {
+        hp_conn_abandon(conn, conn->pending);
+    }
+    if (conn->state == HP_CONN_READY && conn->inflight.first != NULL && !conn->inflight.first->abandoned &&
+        conn->inflight.first->kind != HP_REQ_INTERNAL) {
+        hp_conn_abandon(conn, conn->inflight.first);
+    }
+}
+
+void
+hp_pool_release(hp_conn *conn)
+{
+    conn->lease = 0;
+    if (conn->state != HP_CONN_READY) {
+        conn->use = HP_USE_GONE;
+        hp_janitor_gone(conn);
+        return;
+    }
+    conn->use = HP_USE_SETTLING;
+    abandon_requests(conn);
+    if (hp_conn_is_free(conn)) {
+        hp_pool_settle(conn);
+    }
+}
+
+void
+hp_pool_release_broken(hp_conn *conn)
+{
+    conn->lease = 0;
+    conn->use = HP_USE_GONE;
+    if (conn->state != HP_CONN_READY) {
+        hp_janitor_gone(conn);
+    }
+    else if (hp_conn_is_free(conn)) {
+        hp_janitor_retire(conn);
+    }
+    else {
+        hp_conn_break(conn, NULL);
+    }
+}
+
+static const char *
+reset_script(const hp_conn *conn, bool in_transaction)
+{
+    if (conn->prepares) {
+        return in_transaction ? ROLLBACK_AND_RESET_WITH_STATEMENTS : RESET_WITH_STATEMENTS;
+    }
+    if (conn->touched) {
+        return in_transaction ? ROLLBACK_AND_RESET : RESET_ONLY;
+    }
+    return in_transaction ? ROLLBACK_ONLY : NULL;
+}
+
+void
+hp_pool_settle(hp_conn *conn)
+{
+    const char *script = reset_script(conn, hp_conn_in_transaction(conn));
+    if (script != NULL) {
+        conn->use = HP_USE_SETTLING;
+        if (conn->prepares) {
+            hp_stmt_cache_clear(&conn->stmts);
+        }
+        conn->touched = conn->prepares = false;
+        conn->pool->env.stats.resets++;
+        hp_conn_run_internal(conn, script);
+    }
+    else if (hp_janitor_is_due(conn, hp_now())) {
+        hp_janitor_retire(conn);
+    }
+    else {
+        hp_pool_offer(conn);
+    }
+}
+
+/* ---- leaving ---- */
+
+void
+hp_request_abandon(hp_request *req)
+{
+    hp_pool *pool = req->pool;
+    if (req->state == HP_REQ_QUEUED) {
+        pool->env.stats.cancellations++;
+        hp_request_remove(&pool->waiters, req);
+        hp_timer_stop(&pool->env.reactor, &req->timer);
+        req->state = HP_REQ_DONE;
+        pool->env.up->released(req);
+    }
+    else if (req->state == HP_REQ_SENT && !req->abandoned) {
+        pool->env.stats.cancellations++;
+        hp_conn_abandon(req->conn, req);
+    }
+}
+
+/* ---- what sessions report ---- */
+
+static void
+session_idle(hp_conn *conn)
+{
+    if (conn->use == HP_USE_STATEMENT || conn->use == HP_USE_SETTLING) {
+        hp_pool_settle(conn);
+    }
+}
+
+static void
+session_lost(hp_conn *conn, const hp_error *err)
+{
+    hp_pool *pool = conn->pool;
+    (void)err;
+    if (pool->state == HP_POOL_OPEN || pool->state == HP_POOL_OPENING) {
+        pool->env.stats.recycled[HP_RECYCLE_BROKEN]++;
+    }
+    if (conn->use == HP_USE_LEASED || conn->use == HP_USE_INIT) {
+        return; /* its holder finds out, and gives it back */
+    }
+    if (conn->use == HP_USE_IDLE) {
+        hp_pool_unlink_idle(pool, conn);
+    }
+    conn->use = HP_USE_GONE;
+    hp_janitor_gone(conn);
+}
+
+const hp_conn_owner hp_pool_owner = {
+    .opened = hp_janitor_opened,
+    .failed = hp_janitor_failed,
+    .idle = session_idle,
+    .lost = session_lost,
+    .closed = hp_janitor_gone,
+};

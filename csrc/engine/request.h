@@ -1,0 +1,156 @@
+/*
+ * request.h - one thing a caller wants of a pool or of a leased connection, and
+ * the table of callbacks through which the engine answers.
+ *
+ * States
+ *
+ *     NEW --submit--> QUEUED --a connection is free--> SENT --last answer--> DONE
+ *      |                 |                               |
+ *      |                 +--abandon / timeout / pool closed--> DONE
+ *      +--submit on a leased connection----------------> SENT
+ *                                                        |
+ *                          abandon / timeout: `abandoned`, still SENT: the
+ *                          answer is read and dropped, the statement cancelled
+ *
+ *   NEW and DONE: the engine does not know the request.
+ *   QUEUED: on pool->waiters, or conn->pending of a leased connection.
+ *   SENT: on conn->inflight.
+ *
+ * A statement goes through phases, each ended by a synchronisation point:
+ *
+ *     DESCRIBE  prepare + describe        the text is new to the pool
+ *     LOOKUP    one catalogue query       it has types the pool does not know
+ *     EXECUTE   [prepare] + bind/execute  once, or once for each parameter set
+ *
+ * Invariant: `done` is called at most once for a request and not after it was
+ * abandoned; `released` exactly once for each request that was submitted, last
+ * of all: its memory may go then.
+ */
+#ifndef HP_REQUEST_H
+#define HP_REQUEST_H
+
+#include "engine/reactor.h"
+#include "engine/stmt.h"
+
+struct hp_conn;
+struct hp_pool;
+
+typedef enum hp_request_kind {
+    HP_REQ_LEASE,     /* a connection for the caller alone */
+    HP_REQ_STATEMENT, /* one statement, extended protocol */
+    HP_REQ_BATCH,     /* one statement with `sets` parameter sets, atomic */
+    HP_REQ_SCRIPT,    /* a text without parameters, simple protocol: several statements allowed */
+    HP_REQ_INTERNAL   /* the engine's own: session reset, probe after a cancel */
+} hp_request_kind;
+
+typedef enum hp_request_state { HP_REQ_NEW, HP_REQ_QUEUED, HP_REQ_SENT, HP_REQ_DONE } hp_request_state;
+
+typedef enum hp_phase { HP_PHASE_DESCRIBE, HP_PHASE_LOOKUP, HP_PHASE_EXECUTE, HP_PHASE_SCRIPT } hp_phase;
+
+/* What an answer of the server belongs to; a phase is a short list of these. */
+typedef enum hp_step {
+    HP_STEP_CLOSE,
+    HP_STEP_PREPARE,
+    HP_STEP_DESCRIBE,
+    HP_STEP_LOOKUP,
+    HP_STEP_EXECUTE,
+    HP_STEP_SYNC,
+    HP_STEP_SCRIPT
+} hp_step;
+
+enum { HP_MAX_STEPS = 8 };
+
+/* As PQsendQueryPrepared() takes them; owned by the binding. */
+typedef struct hp_params {
+    int n;
+    const char *const *values;
+    const int *lengths;
+    const int *formats;
+} hp_params;
+
+typedef struct hp_request {
+    struct hp_request *prev, *next;
+    struct hp_pool *pool;
+    struct hp_conn *conn; /* SENT; and a LEASE that is done */
+    hp_request_kind kind;
+    hp_request_state state;
+    bool abandoned;
+
+    /* what to run */
+    hp_stmt *stmt;          /* a reference of its own; NULL for LEASE and INTERNAL */
+    const char *script;     /* SCRIPT, INTERNAL: NUL-terminated, valid until released */
+    hp_params params;       /* of the statement, or of the current set */
+    bool bound;             /* params are for `stmt` as it is described */
+    int sets;               /* BATCH: how many */
+    const char *lookup_sql; /* set by the binding when it answers HP_LOOKUP */
+    const char *lookup_arg; /* its one text parameter */
+
+    /* where it is */
+    hp_phase phase;
+    unsigned char steps[HP_MAX_STEPS];
+    int nsteps, step;
+    int sets_sent, sets_done;
+    bool was_prepared;  /* EXECUTE relied on a statement prepared earlier on the session */
+    bool was_described; /* ... described before this request was */
+    bool prepare_failed;
+    bool retried;
+    PGresult *result;   /* of the last EXECUTE or SCRIPT step, or a description */
+    PGresult *failure;  /* the first error */
+    bool usage_error;   /* COPY where none can be served */
+
+    /* deadlines */
+    hp_timer timer;
+    hp_time submitted, sent;
+    hp_time acquire_timeout; /* from submit to a connection; HP_NEVER: none */
+    hp_time command_timeout; /* from sending on; HP_NEVER: none */
+    hp_time deadline;        /* of all of it, absolute; HP_NEVER: none */
+
+    void *user;
+} hp_request;
+
+/* What a binding callback answers. */
+typedef enum hp_bind_result { HP_READY, HP_LOOKUP, HP_FAILED } hp_bind_result;
+
+typedef struct hp_resolution hp_resolution; /* connect.h */
+
+typedef struct hp_callbacks {
+    /* The server has described req->stmt. READY: stmt->user and result_format
+     * are set; LOOKUP: req->lookup_sql and lookup_arg are set; FAILED: the
+     * binding keeps the reason, the request ends with HP_ERR_BINDING. May be
+     * called more than once for a statement. */
+    hp_bind_result (*described)(hp_request *req, const PGresult *description);
+    hp_bind_result (*looked_up)(hp_request *req, const PGresult *rows);
+    /* Fill req->params for req->stmt (BATCH: encode all sets). 0, or -1: FAILED. */
+    int (*bind)(hp_request *req);
+    /* BATCH: fill req->params with set i of the ones encoded. */
+    void (*bind_set)(hp_request *req, int i);
+    /* A new statement for the text of req->stmt (new reference), or NULL: out of memory. */
+    hp_stmt *(*renew)(hp_request *req);
+    /* The answer, or why there is none (err != NULL). Steals result, which is
+     * NULL for LEASE (req->conn is the connection). */
+    void (*done)(hp_request *req, PGresult *result, const hp_error *err);
+    void (*released)(hp_request *req);
+    /* Resolve a host name without blocking; answer with hp_resolution_done(). */
+    void (*resolve)(void *user, hp_resolution *job, const char *host, const char *port);
+    /* A new session before its first use (only where the pool has an init hook):
+     * the binding runs the hook and calls hp_pool_session_ready(). */
+    void (*session_opened)(void *user, struct hp_conn *conn);
+    /* The pool is open (err NULL) or could not be; it is closed. */
+    void (*opened)(void *user, const hp_error *err);
+    void (*closed)(void *user);
+} hp_callbacks;
+
+/* An empty request of a kind: everything 0, no deadlines. */
+void hp_request_init(hp_request *req, hp_request_kind kind);
+
+/* ---- FIFO of requests ---- */
+
+typedef struct hp_request_list {
+    hp_request *first, *last;
+    int count;
+} hp_request_list;
+
+void hp_request_push(hp_request_list *list, hp_request *req);
+void hp_request_remove(hp_request_list *list, hp_request *req);
+
+#endif

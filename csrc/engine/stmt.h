@@ -1,0 +1,76 @@
+/*
+ * stmt.h - statements: what is known of an SQL text, and which session has it
+ * prepared.
+ *
+ * hp_stmt is one description of one SQL text: its name on the server, what the
+ * scanner says of it, and, once a server has described it, its parameter types.
+ * It is immutable after that: when the server says that the text now means
+ * something else, a new hp_stmt with a new name takes its place. It is shared
+ * by all sessions of a pool and reference counted.
+ *
+ * hp_stmt_cache says which statements one session has prepared: a table from
+ * id to entry (open addressing, linear probing, at most half full) and an LRU
+ * list through the entries. An entry holds a reference. Looking up, adding and
+ * dropping are O(1); the memory is allocated once, for the capacity given.
+ *
+ * Called by conn.c (cache) and the binding (statements).
+ */
+#ifndef HP_STMT_H
+#define HP_STMT_H
+
+#include "engine/base.h"
+#include "engine/sqlscan.h"
+
+enum { HP_STMT_NAME_BYTES = 40 };
+
+typedef struct hp_stmt {
+    unsigned refs;
+    uint64_t id;                    /* unique in the process */
+    char name[HP_STMT_NAME_BYTES];  /* "" for one that is not to be cached */
+    char *sql;                      /* NUL-terminated UTF-8 */
+    hp_sql_info info;
+    bool described;
+    int nparams;                    /* valid once described */
+    Oid *param_types;
+    int result_format;              /* 1 binary, 0 text: chosen by the binding when described */
+    void *user;                     /* the binding's plan */
+    void (*free_user)(void *user);
+} hp_stmt;
+
+/* New reference, or NULL when out of memory. `cached` false: unnamed. */
+hp_stmt *hp_stmt_new(const char *sql, size_t len, bool cached, bool standard_strings);
+void hp_stmt_ref(hp_stmt *stmt);
+void hp_stmt_unref(hp_stmt *stmt);
+/* Take the parameter types from a description. 0, or -1 when out of memory. */
+int hp_stmt_describe(hp_stmt *stmt, const PGresult *description);
+/* Does a description agree with the one the statement has? */
+bool hp_stmt_agrees(const hp_stmt *stmt, const PGresult *description);
+
+typedef struct hp_stmt_entry {
+    hp_stmt *stmt;
+    int newer, older; /* LRU neighbours, -1 at the ends */
+} hp_stmt_entry;
+
+typedef struct hp_stmt_cache {
+    int capacity; /* 0: nothing is cached */
+    int used;
+    int newest, oldest;
+    int free;      /* first unused entry, chained by `older` */
+    unsigned mask; /* table size - 1 */
+    hp_stmt_entry *entries;
+    int *table;    /* entry index, or -1 */
+} hp_stmt_cache;
+
+/* 0, or -1 when out of memory. */
+int hp_stmt_cache_init(hp_stmt_cache *cache, int capacity);
+void hp_stmt_cache_destroy(hp_stmt_cache *cache);
+/* Is it prepared here? Makes it the newest if so. */
+bool hp_stmt_cache_use(hp_stmt_cache *cache, const hp_stmt *stmt);
+/* Add one that is not there; takes a reference of its own. Returns the statement
+ * that had to make room, whose reference passes to the caller, or NULL. */
+hp_stmt *hp_stmt_cache_add(hp_stmt_cache *cache, hp_stmt *stmt);
+/* Forget it (no effect where it is not there) and drop the reference. */
+void hp_stmt_cache_drop(hp_stmt_cache *cache, const hp_stmt *stmt);
+void hp_stmt_cache_clear(hp_stmt_cache *cache);
+
+#endif
