@@ -6,10 +6,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import acquire, compare, fastapi_cost, instructions, memory, report, startup
+from bench import acquire, compare, fastapi_cost, instructions, memory, startup
 from bench.quota import QuotaUnavailableError
-from bench.results import read
+from bench.results import read, show
 
+INTERRUPTED = 130
+"""128 and SIGINT, as shells count."""
 COMMANDS = {
     "compare": compare,
     "instructions": instructions,
@@ -29,22 +31,24 @@ def main() -> int:
         command = subparsers.add_parser(name, help=summary, description=summary)
         module.add_arguments(command)
         command.set_defaults(run=module.run)
-    show = subparsers.add_parser("report", help="the tables of an earlier compare run, from its raw figures")
-    show.add_argument("file", type=Path)
-    show.add_argument("--markdown", action="store_true", help="as Markdown")
-    show.set_defaults(run=_report)
+    reporting = subparsers.add_parser("report", help="the tables of an earlier run, from its raw figures")
+    reporting.add_argument("file", type=Path)
+    reporting.add_argument("--markdown", action="store_true", help="as Markdown")
+    reporting.set_defaults(run=_report)
     options = parser.parse_args()
     try:
         status: int = options.run(options)
     except QuotaUnavailableError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return status
 
 
 def _report(options: argparse.Namespace) -> int:
-    tables = report.comparison(read(options.file))
-    print("\n\n".join(table.markdown() if options.markdown else table.text() for table in tables))
+    document = read(options.file)
+    show(document, COMMANDS[document["kind"]].tables(document), markdown=options.markdown)
     return 0
 
 

@@ -6,19 +6,21 @@ One task, so that no lease ever waits. asyncpg's figure holds the round trip tha
 from __future__ import annotations
 
 import argparse
+import itertools
 from typing import Any
 
 from bench.drivers import DRIVERS, REFERENCE
-from bench.figures import Table, median, number, paired_ratio, spread, times
+from bench.figures import Table, median, number, paired_ratio, percent, spread, times
 from bench.fleet import Contestant, add_driver_options, open_fleet, rotated
 from bench.measures import LEASE_SHAPES
 from bench.process import DriverError
-from bench.results import add_output_options, headline, note, write
+from bench.results import add_output_options, note, publish
 from bench.server import add_server_options, open_target
 
 POOLS = ("holisticpool", "asyncpg", "asyncpg-noreset", "psycopg", "psqlpy")
 ROUNDS = 7
 SECONDS = 0.2
+HEAD = ("pool", "async with acquire(), ns", "faster", "spread", "acquire() + release(), ns", "faster", "spread")
 Row = dict[str, Any]
 
 
@@ -45,34 +47,35 @@ def run(options: argparse.Namespace) -> int:
                     )
                     row["nanoseconds"].append(_measure(contestant, shape, options.seconds))
         server = target.description
-    path = write("acquire", options, server, {"rows": list(rows.values())})
-    print(headline(server))
-    for loop in options.loops:
-        drivers = [driver for driver in options.drivers if (driver, loop, LEASE_SHAPES[0]) in rows]
-        shown = table(loop, drivers, rows)
-        print(f"\n{shown.markdown() if options.markdown else shown.text()}")
-    note(f"\nraw figures: {path}")
+    publish("acquire", options, server, {"rows": list(rows.values())}, tables)
     return 0 if rows else 1
 
 
-def table(loop: str, drivers: list[str], rows: dict[tuple[str, str, str], Row]) -> Table:
-    """A line per driver: each shape's median, its ratio to asyncpg's pool, and the spread over the rounds."""
-    lines = []
-    for driver in drivers:
-        line = [DRIVERS[driver].module + (", no reset" if driver == "asyncpg-noreset" else "")]
-        for shape in LEASE_SHAPES:
-            values: list[float | None] = rows[driver, loop, shape]["nanoseconds"]
-            reference = rows.get((REFERENCE, loop, shape), {"nanoseconds": []})["nanoseconds"]
-            measured = [value for value in values if value is not None]
-            wide = spread(measured)
-            line += [
-                number(median(measured)),
-                times(paired_ratio(reference, values)),
-                number(wide and wide * 100) + ("%" if wide else ""),
-            ]
-        lines.append(line)
-    head = ("pool", "async with acquire(), ns", "faster", "spread", "acquire() + release(), ns", "faster", "spread")
-    return Table(head, lines, title=f"Idle acquire and release, {loop}")
+def tables(document: dict[str, Any]) -> list[Table]:
+    """One table per loop, a line per driver: each shape's median, its ratio to asyncpg's pool, the spread."""
+    rows = {(row["driver"], row["loop"], row["shape"]): row["nanoseconds"] for row in document["rows"]}
+    found = []
+    for loop in document["options"]["loops"]:
+        drivers = [driver for driver in document["options"]["drivers"] if (driver, loop, LEASE_SHAPES[0]) in rows]
+        lines = [
+            [_name(driver), *itertools.chain(*(_figures(rows, driver, loop, shape) for shape in LEASE_SHAPES))]
+            for driver in drivers
+        ]
+        found.append(Table(HEAD, lines, title=f"Idle acquire and release, {loop}"))
+    return found
+
+
+def _name(driver: str) -> str:
+    return DRIVERS[driver].module + (", no reset" if driver == "asyncpg-noreset" else "")
+
+
+def _figures(
+    rows: dict[tuple[str, str, str], list[float | None]], driver: str, loop: str, shape: str
+) -> tuple[str, str, str]:
+    values = rows[driver, loop, shape]
+    measured = [value for value in values if value is not None]
+    faster = paired_ratio(rows.get((REFERENCE, loop, shape), []), values)
+    return number(median(measured)), times(faster), percent(spread(measured))
 
 
 def _measure(contestant: Contestant, shape: str, seconds: float) -> float | None:

@@ -12,13 +12,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from bench import report
 from bench.fleet import Contestant, add_driver_options, chosen, open_fleet, rotated
 from bench.pgbench import Pgbench
 from bench.process import DriverError
-from bench.results import add_output_options, headline, note, write
+from bench.report import tables
+from bench.results import add_output_options, note, publish
 from bench.server import Target, add_server_options, open_target
 from bench.workloads import WORKLOADS
+
+__all__ = ["add_arguments", "run", "tables"]
 
 TASKS = (1, 8, 20, 64, 200)
 ROUNDS = 7
@@ -72,13 +74,8 @@ def run(options: argparse.Namespace) -> int:
                             rows.add(contestant, workload, tasks, options.seconds)
             floors.add_round()
         server = target.description + (", clients on half a core" if options.half_core else "")
-    document: dict[str, Any] = {"options": {"pool_size": options.pool_size}, "rows": rows.all, "floors": floors.all}
-    path = write("compare", options, server, {"rows": rows.all, "floors": floors.all})
-    print(headline(server))
-    for table in report.comparison(document):
-        print()
-        print(table.markdown() if options.markdown else table.text())
-    note(f"\nraw figures: {path}")
+        libpq = {contestant.driver: contestant.libpq for contestant in fleet if contestant.libpq is not None}
+    publish("compare", options, server, {"libpq": libpq, "rows": rows.all, "floors": floors.all}, tables)
     return 0
 
 

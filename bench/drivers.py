@@ -40,6 +40,10 @@ class Driver(ABC):
     async def close(self) -> None:
         """Closes what open() opened."""
 
+    def libpq_version(self) -> int | None:
+        """The libpq in use as it states its version, e.g. 180001; None for a driver with a protocol of its own."""
+        return None
+
     async def lease_block(self, count: int) -> None:
         """`count` times: `async with` a lease that does nothing."""
         raise NotImplementedError
@@ -50,14 +54,22 @@ class Driver(ABC):
 
 
 class AsyncpgApi(Driver):
-    """A pool with asyncpg's interface, used through `pool.fetch`."""
+    """A pool with asyncpg's interface, used through `pool.fetch`.
+
+    Connections are replaced after as many queries in each, as asyncpg does by itself: how often to reconnect is a matter
+    of configuration and not of a driver's speed.
+    """
+
+    MAX_QUERIES: ClassVar[int] = 50_000
 
     def __init__(self) -> None:
         self._pool: Any = None
 
     async def open(self, dsn: str, size: int) -> None:
         module = importlib.import_module(self.module)
-        self._pool = await module.create_pool(dsn, min_size=size, max_size=size, **self._options())
+        self._pool = await module.create_pool(
+            dsn, min_size=size, max_size=size, max_queries=self.MAX_QUERIES, **self._options()
+        )
 
     def _options(self) -> dict[str, Any]:
         return {}
@@ -98,11 +110,13 @@ class Holisticpool(AsyncpgApi):
     title = "holisticpool pool.fetch"
     module = "holisticpool"
 
+    def libpq_version(self) -> int | None:
+        return int(importlib.import_module("holisticpool._core").libpq_version())
 
-class HolisticpoolLeased(Leased):
+
+class HolisticpoolLeased(Leased, Holisticpool):
     name = "holisticpool-lease"
     title = "holisticpool acquire + fetch"
-    module = "holisticpool"
 
 
 class Asyncpg(AsyncpgApi):
@@ -207,6 +221,9 @@ class PsycopgPool(Driver):
                 return await cursor.fetchall()
 
         return pooled_fetch
+
+    def libpq_version(self) -> int | None:
+        return int(importlib.import_module("psycopg.pq").version())
 
     async def close(self) -> None:
         await self._pool.close()

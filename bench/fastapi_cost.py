@@ -12,10 +12,10 @@ import argparse
 from typing import Any
 
 from bench.drivers import DRIVERS, REFERENCE
-from bench.figures import Table, median, number, paired_ratio, spread, times
+from bench.figures import Table, median, number, paired_ratio, percent, spread, times
 from bench.fleet import Contestant, add_driver_options, open_fleet, rotated
 from bench.process import DriverError
-from bench.results import add_output_options, headline, note, write
+from bench.results import add_output_options, note, publish
 from bench.server import add_server_options, open_target
 from bench.workloads import ROW
 
@@ -48,44 +48,50 @@ def run(options: argparse.Namespace) -> int:
                 )
                 _add_round(row, contestant, options.tasks, options.seconds)
         server = target.description
-    path = write("fastapi", options, server, {"rows": list(rows.values())})
-    print(headline(server))
-    for loop in options.loops:
-        shown = table(loop, [rows[driver, loop] for driver in options.drivers if (driver, loop) in rows])
-        print(f"\n{shown.markdown() if options.markdown else shown.text()}")
-    note(f"\nraw figures: {path}")
+    publish("fastapi", options, server, {"rows": list(rows.values())}, tables)
     return 0 if rows else 1
 
 
-def table(loop: str, rows: list[Row]) -> Table:
-    """A line per driver: medians of CPU us per request, and how many times less the query adds than with asyncpg."""
-    reference: list[float] = next((row["added"] for row in rows if row["driver"] == REFERENCE), [])
+def tables(document: dict[str, Any]) -> list[Table]:
+    """One table per loop, a line per driver: CPU us per request, and how much less the query adds than asyncpg's."""
+    return [
+        _table(loop, [row for row in document["rows"] if row["loop"] == loop]) for loop in document["options"]["loops"]
+    ]
+
+
+def _table(loop: str, rows: list[Row]) -> Table:
+    reference: list[float | None] = next((row["added"] for row in rows if row["driver"] == REFERENCE), [])
     lines = []
     for row in rows:
-        wide = spread(row["added"])
+        added = _measured(row["added"])
         lines.append(
             (
                 DRIVERS[row["driver"]].title,
-                number(median(row["without"]), 1),
-                number(median(row["with"]), 1),
-                number(median(row["added"]), 1),
+                number(median(_measured(row["without"])), 1),
+                number(median(_measured(row["with"])), 1),
+                number(median(added), 1),
                 times(paired_ratio(reference, row["added"])),
-                number(wide and wide * 100) + ("%" if wide else ""),
+                percent(spread(added)),
             )
         )
     head = ("driver", "no query, us", "one query, us", "query adds, us", "less than asyncpg", "spread")
     return Table(head, lines, title=f"CPU per FastAPI request, {loop}")
 
 
+def _measured(values: list[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
+
+
 def _add_round(row: Row, contestant: Contestant, tasks: int, seconds: float) -> None:
+    measured: list[float | None] = [None, None]
     try:
-        without, with_query = (
-            float(contestant.process.ask("request", route=route, tasks=tasks, seconds=seconds)["cpu_us"])
+        measured = [
+            contestant.process.ask("request", route=route, tasks=tasks, seconds=seconds)["cpu_us"]
             for route in ("without", "with")
-        )
+        ]
     except DriverError as error:
         note(f"{contestant.driver}, {contestant.loop}: {error}")
-        return
+    without, with_query = measured
     row["without"].append(without)
     row["with"].append(with_query)
-    row["added"].append(with_query - without)
+    row["added"].append(None if without is None or with_query is None else with_query - without)

@@ -69,6 +69,11 @@ def times(value: float | None) -> str:
     return f"{value:.2f}x" if value < 10 else f"{value:.1f}x"
 
 
+def percent(value: float | None) -> str:
+    """A fraction in whole percent."""
+    return MISSING if value is None else f"{value:.0%}"
+
+
 @dataclass(frozen=True)
 class Table:
     """Cells as text; the first `left` columns are aligned left, the others right."""

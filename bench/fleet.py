@@ -24,6 +24,7 @@ class Contestant:
     driver: str
     loop: str
     process: DriverProcess
+    libpq: int | None
 
 
 def chosen(allowed: Sequence[str], text: str) -> list[str]:
@@ -73,13 +74,13 @@ def open_fleet(
                 quota = stack.enter_context(CpuQuota(HALF_CORE)) if half_core else None
                 process = stack.enter_context(DriverProcess(loop, quota=quota))
                 try:
-                    process.ask("open", driver=driver, dsn=target.dsn, size=options.pool_size)
+                    opened = process.ask("open", driver=driver, dsn=target.dsn, size=options.pool_size)
                     for workload in workloads:
                         process.ask("verify", workload=workload)
                 except DriverError as error:
                     note(f"without {driver} on {loop}: {error}")
                     continue
-                contestants.append(Contestant(driver, loop, process))
+                contestants.append(Contestant(driver, loop, process, opened["libpq"]))
         yield contestants
 
 

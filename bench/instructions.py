@@ -9,24 +9,22 @@ answers are there whenever it looks: batching is at its best, and the figures ar
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.drivers import DRIVERS
+from bench.drivers import DRIVERS, REFERENCE
 from bench.figures import Table, number, ratio, times
 from bench.fleet import add_driver_options, chosen
 from bench.process import DriverError, DriverProcess
-from bench.results import add_output_options, headline, note, read, write
+from bench.results import add_output_options, note, publish, read
 from bench.server import Target, add_server_options, open_target
 from bench.workloads import ROW, ROWS, WORKLOADS
 
 POOLS = ("holisticpool", "asyncpg")
 OURS = "holisticpool"
-REFERENCE = "asyncpg"
 TASKS = 20
 WARM_UP_EACH = 25
 FEW_EACH = 5
@@ -77,11 +75,7 @@ def run(options: argparse.Namespace) -> int:
                         continue
                     rows.append({"driver": driver, "loop": loop, "workload": workload, "instructions": counted})
         server = target.description
-    path = write("instructions", options, server, {"rows": rows})
-    print(headline(server))
-    shown = table(rows, options.tasks)
-    print(f"\n{shown.markdown() if options.markdown else shown.text()}")
-    note(f"\nraw figures: {path}")
+    publish("instructions", options, server, {"rows": rows}, tables)
     if not rows:
         return 1
     if options.check is None:
@@ -98,9 +92,9 @@ def per_query(driver: str, loop: str, workload: str, tasks: int, pool_size: int,
     return (many - few) / (tasks * (MANY_EACH - FEW_EACH))
 
 
-def table(rows: list[dict[str, Any]], tasks: int) -> Table:
-    """A line per driver and workload."""
-    counted = {(row["driver"], row["loop"], row["workload"]): row["instructions"] for row in rows}
+def tables(document: dict[str, Any]) -> list[Table]:
+    """A line per driver and statement."""
+    counted = {(row["driver"], row["loop"], row["workload"]): row["instructions"] for row in document["rows"]}
     lines = [
         (
             f"{DRIVERS[driver].title}, {loop}",
@@ -111,7 +105,8 @@ def table(rows: list[dict[str, Any]], tasks: int) -> Table:
         for (driver, loop, workload), instructions in counted.items()
     ]
     head = ("driver", "statement", "instructions", "fewer than asyncpg")
-    return Table(head, lines, title=f"User-space instructions per query, {tasks} tasks", left=2)
+    title = f"User-space instructions per query, {document['options']['tasks']} tasks"
+    return [Table(head, lines, title=title, left=2)]
 
 
 def growth(now: list[dict[str, Any]], before: list[dict[str, Any]], tolerance: float) -> list[str]:
@@ -155,7 +150,7 @@ def _count(driver: str, loop: str, workload: str, tasks: int, pool_size: int, ta
         process = DriverProcess(
             loop,
             command_prefix=("valgrind", "--tool=callgrind", f"--callgrind-out-file={output}"),
-            environment=dict(os.environ) | {"PYTHONHASHSEED": "0"},
+            environment={"PYTHONHASHSEED": "0"},
             timeout=TIMEOUT_SECONDS,
         )
         with process:

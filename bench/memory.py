@@ -13,7 +13,7 @@ from bench.drivers import DRIVERS
 from bench.figures import Table, number
 from bench.fleet import add_driver_options
 from bench.process import DriverError, DriverProcess
-from bench.results import add_output_options, headline, note, write
+from bench.results import add_output_options, note, publish
 from bench.server import Target, add_server_options, open_target
 from bench.workloads import ROW, ROWS, SCALAR
 
@@ -47,11 +47,7 @@ def run(options: argparse.Namespace) -> int:
                 except DriverError as error:
                     note(f"without {driver} on {loop}: {error}")
         server = target.description
-    path = write("memory", options, server, {"rows": rows})
-    print(headline(server))
-    shown = table(rows, options.pool_size)
-    print(f"\n{shown.markdown() if options.markdown else shown.text()}")
-    note(f"\nraw figures: {path}")
+    publish("memory", options, server, {"rows": rows}, tables)
     return 0 if rows else 1
 
 
@@ -78,8 +74,9 @@ def measure(driver: str, loop: str, pool_size: int, queries: int, target: Target
     }
 
 
-def table(rows: list[dict[str, Any]], pool_size: int) -> Table:
+def tables(document: dict[str, Any]) -> list[Table]:
     """A line per driver; everything but the last column is MiB above the bare interpreter."""
+    rows, pool_size = document["rows"], document["options"]["pool_size"]
     lines = []
     for row in rows:
         after = row["after"]
@@ -102,4 +99,4 @@ def table(rows: list[dict[str, Any]], pool_size: int) -> Table:
         f"after {queries * STEPS:,}",
         "KiB growth per 1,000",
     )
-    return Table(head, lines, title="Resident memory, MiB above the bare interpreter")
+    return [Table(head, lines, title="Resident memory, MiB above the bare interpreter")]

@@ -55,7 +55,7 @@ class Pgbench:
     def run(self, target: Target, workload: Workload, clients: int, seconds: int, *, pipelined: bool) -> Floor:
         """Runs for whole `seconds`. Raises RuntimeError with pgbench's message."""
         with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
-            script.write(_script(workload, pipelined))
+            script.write(script_of(workload, pipelined))
             script.flush()
             command = [str(self._program), "-n", "-M", self._mode(pipelined), "-c", str(clients), "-j", "1"]
             output, cpu_seconds = _run([*command, "-T", str(seconds), "-f", script.name], target.environment())
@@ -71,7 +71,7 @@ class Pgbench:
         return "extended" if pipelined and self._version < PREPARES_IN_PIPELINE else "prepared"
 
 
-def _script(workload: Workload, pipelined: bool) -> str:
+def script_of(workload: Workload, pipelined: bool) -> str:
     draw = f"\\set key random({workload.keys.start}, {workload.keys.stop - 1})\n"
     statement = draw + workload.sql.replace("$1", ":key") + ";\n"
     if not pipelined:

@@ -6,7 +6,9 @@ compiled part.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -33,11 +35,15 @@ class DriverError(Exception):
     """A driver failed, is not installed, or its process ended; the text is one line."""
 
 
+def _neutral_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PG", "DATABASE_"))}
+
+
 class DriverProcess:
     """One driver in a process of its own; also a context manager that stops it.
 
     command_prefix   goes in front of the interpreter, e.g. valgrind's command line
-    environment      of the child; None for ours
+    environment      variables to add to ours, of which none that a driver would read as settings reaches the child
     quota            limits the child's CPU
     """
 
@@ -57,7 +63,7 @@ class DriverProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=environment,
+            env=_neutral_environment() | (environment or {}),
         )
         self._errors: list[str] = []
         self._reader = threading.Thread(target=self._drain_errors, daemon=True)
@@ -91,7 +97,8 @@ class DriverProcess:
     def stop(self) -> None:
         """Lets the process end by itself, which is when instruments write their output; kills it if it does not."""
         stdin, stdout = self._pipes()
-        stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            stdin.close()
         try:
             self._process.wait(max(EXIT_TIMEOUT_SECONDS, self._timeout / 2))
         except subprocess.TimeoutExpired:

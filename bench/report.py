@@ -1,4 +1,4 @@
-"""Tables from the raw figures of a comparison: no measuring and no I/O, so that an old run can be read again."""
+"""Tables of `compare`, from its raw figures: no measuring and no I/O, so that an old run can be read again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from bench.drivers import DRIVERS, REFERENCE
-from bench.figures import MISSING, Table, median, number, paired_ratio, spread, times
+from bench.figures import MISSING, Table, median, number, paired_ratio, percent, spread, times
 from bench.workloads import ROW, WORKLOADS
 
 HEADLINE_TASKS = 20
@@ -16,7 +16,7 @@ Row = dict[str, Any]
 Cell = tuple[str, str, int]
 
 
-def comparison(document: dict[str, Any]) -> list[Table]:
+def tables(document: dict[str, Any]) -> list[Table]:
     """All tables of one `compare` run: the headline in detail, then a grid of tasks per loop, workload and figure.
 
     Where only one number of tasks was measured each cell is shown in detail instead.
@@ -24,14 +24,14 @@ def comparison(document: dict[str, Any]) -> list[Table]:
     measured = _Comparison(document)
     if len(measured.tasks) == 1:
         return [measured.detail((loop, workload, measured.tasks[0])) for loop, workload in measured.groups]
-    tables = [
+    found = [
         measured.detail((loop, workload, HEADLINE_TASKS))
         for loop, workload in measured.groups
         if workload == ROW.name and HEADLINE_TASKS in measured.tasks
     ]
     for loop, workload in measured.groups:
-        tables.extend(measured.grids(loop, workload))
-    return tables
+        found.extend(measured.grids(loop, workload))
+    return found
 
 
 class _Comparison:
@@ -74,7 +74,7 @@ class _Comparison:
                     *(MISSING, MISSING, MISSING),
                 )
             )
-        return Table(columns, lines, title=f"{_title(cell)}, {cell[2]} tasks; ratios to {DRIVERS[REFERENCE].title}")
+        return Table(columns, lines, title=f"{_title(cell)}, {_tasks(cell[2])}; ratios to {DRIVERS[REFERENCE].title}")
 
     def grids(self, loop: str, workload: str) -> list[Table]:
         """One loop and workload: a grid of drivers by tasks for each of throughput, CPU and latency."""
@@ -103,8 +103,7 @@ class _Comparison:
                     found = [floor for floor in self._floors_of(cell) if floor["title"] == title]
                     line.append(show_floor(found[0], cell) if found else MISSING)
                 lines.append(line)
-        heads = [f"{tasks} task" if tasks == 1 else f"{tasks} tasks" for tasks in self.tasks]
-        return Table(["driver", *heads], lines, title=f"{_title(cells[0])}: {what}")
+        return Table(["driver", *map(_tasks, self.tasks)], lines, title=f"{_title(cells[0])}: {what}")
 
     def _throughput(self, driver: str, cell: Cell) -> str:
         value = self._median(driver, cell, "queries_per_second")
@@ -146,12 +145,15 @@ class _Comparison:
 
     def _spread(self, driver: str, cell: Cell) -> str:
         values = self._values(driver, cell, "queries_per_second")
-        value = spread([value for value in values if value is not None])
-        return MISSING if value is None else f"{value:.0%}"
+        return percent(spread([value for value in values if value is not None]))
 
 
 def _title(cell: Cell) -> str:
     return f"{WORKLOADS[cell[1]].title}, {cell[0]}"
+
+
+def _tasks(count: int) -> str:
+    return f"{count} task" if count == 1 else f"{count} tasks"
 
 
 def _with_ratio(value: float | None, against: float | None) -> str:

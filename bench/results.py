@@ -9,10 +9,12 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from bench.figures import Table
 from bench.server import ROOT
 
 RESULTS = ROOT / "bench" / "results"
@@ -20,17 +22,22 @@ PACKAGES = ("holisticpool", "asyncpg", "psycopg", "psycopg-c", "psycopg-pool", "
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
-    """The options that write() reads."""
+    """The options that publish() reads."""
     group = parser.add_argument_group("output")
     group.add_argument("--output", type=Path, help=f"the JSON file to write (default: a new one in {RESULTS.name}/)")
     group.add_argument("--markdown", action="store_true", help="print tables as Markdown")
 
 
-def write(kind: str, options: argparse.Namespace, server: str, data: dict[str, Any]) -> Path:
-    """Writes one run's raw figures; returns the file's path."""
+def publish(
+    kind: str,
+    options: argparse.Namespace,
+    server: str,
+    data: dict[str, Any],
+    tables: Callable[[dict[str, Any]], Sequence[Table]],
+) -> None:
+    """Writes one run's raw figures to a file and prints its tables."""
     now = datetime.now(timezone.utc)
     path: Path = options.output or RESULTS / f"{now:%Y%m%dT%H%M%SZ}-{kind}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
     document = {
         "kind": kind,
         "at": now.isoformat(timespec="seconds"),
@@ -38,12 +45,21 @@ def write(kind: str, options: argparse.Namespace, server: str, data: dict[str, A
         "options": _plain(options),
         **data,
     }
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=1) + "\n")
-    return path
+    show(document, tables(document), markdown=options.markdown)
+    note(f"\nraw figures: {path}")
+
+
+def show(document: dict[str, Any], tables: Sequence[Table], *, markdown: bool) -> None:
+    """Prints where the figures come from, and the tables."""
+    print(headline(document))
+    for table in tables:
+        print(f"\n{table.markdown() if markdown else table.text()}")
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A file that write() wrote."""
+    """A file that publish() wrote."""
     document: dict[str, Any] = json.loads(path.read_text())
     return document
 
@@ -60,9 +76,14 @@ def environment() -> dict[str, Any]:
     }
 
 
-def headline(server: str) -> str:
+def headline(document: dict[str, Any]) -> str:
     """One line for people about where the figures come from."""
-    return f"{server}; CPython {platform.python_version()}; {os.cpu_count()} cores, shared with the server"
+    found = document["environment"]
+    parts = [found["server"], f"CPython {found['python']}", f"{found['cores']} cores shared by server and client"]
+    if document.get("libpq"):
+        versions = (f"{driver} {version // 10_000}" for driver, version in document["libpq"].items())
+        parts.append("libpq of " + ", ".join(versions))
+    return "; ".join(parts)
 
 
 def note(text: str) -> None:

@@ -6,10 +6,10 @@ import argparse
 from typing import Any
 
 from bench.drivers import DRIVERS
-from bench.figures import Table, median, number, spread
+from bench.figures import Table, median, number, percent, spread
 from bench.fleet import add_driver_options
 from bench.process import DriverError, DriverProcess
-from bench.results import add_output_options, headline, note, write
+from bench.results import add_output_options, note, publish
 from bench.server import add_server_options, open_target
 
 POOLS = ("holisticpool", "asyncpg", "psycopg")
@@ -42,28 +42,24 @@ def run(options: argparse.Namespace) -> int:
                     row = rows.setdefault((driver, loop), {"driver": driver, "loop": loop, "rounds": []})
                     row["rounds"].append(measured)
         server = target.description
-    path = write("startup", options, server, {"rows": list(rows.values())})
-    print(headline(server))
-    shown = table(list(rows.values()), options.pool_size)
-    print(f"\n{shown.markdown() if options.markdown else shown.text()}")
-    note(f"\nraw figures: {path}")
+    publish("startup", options, server, {"rows": list(rows.values())}, tables)
     return 0 if rows else 1
 
 
-def table(rows: list[dict[str, Any]], pool_size: int) -> Table:
+def tables(document: dict[str, Any]) -> list[Table]:
     """A line per driver: medians in milliseconds."""
     lines = []
-    for row in rows:
+    for row in document["rows"]:
         imports = [sample["import_seconds"] * MS_PER_SECOND for sample in row["rounds"]]
         firsts = [sample["first_row_seconds"] * MS_PER_SECOND for sample in row["rounds"]]
-        wide = spread(firsts)
         lines.append(
             (
                 f"{DRIVERS[row['driver']].module}, {row['loop']}",
                 number(median(imports), 1),
                 number(median(firsts), 1),
-                number(wide and wide * 100) + ("%" if wide else ""),
+                percent(spread(firsts)),
             )
         )
-    head = ("pool", "import, ms", f"import to first row over {pool_size} connections, ms", "spread")
-    return Table(head, lines, title="Start of a process")
+    connections = document["options"]["pool_size"]
+    head = ("pool", "import, ms", f"import to first row over {connections} connections, ms", "spread")
+    return [Table(head, lines, title="Start of a process")]

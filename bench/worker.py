@@ -43,7 +43,7 @@ class Session:
         opened = DRIVERS[driver]()
         await opened.open(dsn, size)
         self._driver = opened
-        return {}
+        return {"libpq": opened.libpq_version()}
 
     async def verify(self, workload: str) -> Answer:
         """A driver that answers wrongly must not be measured as fast."""
