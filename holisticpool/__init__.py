@@ -19,7 +19,7 @@ from holisticpool.exceptions import *  # noqa: F403
 from holisticpool.pool import Pool, create_pool
 from holisticpool.types import *  # noqa: F403
 
-__all__ = (
+__all__: tuple[str, ...] = (
     "RENDER_ENV_VARS",
     "RENDER_POOL_CONFIG",
     "Connection",

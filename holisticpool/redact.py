@@ -45,14 +45,15 @@ def secrets_of(dsn: str | None, password: str | None = None) -> tuple[str, ...]:
     found: set[str] = set()
     public: set[str] = set()
     if password:
-        found.update((password, quote(password, safe="")))
+        found.add(password)
     if dsn:
         scheme = _SCHEME.match(dsn)
         if scheme:
             found.update(_secrets_of_uri(dsn[scheme.end() :], public))
         else:
             found.update(_unquote_value(match[2]) for match in _KEYWORD.finditer(dsn))
-    return tuple(found - public - {""})
+    found -= public
+    return tuple((found | {quote(secret, safe="") for secret in found}) - {""})
 
 
 def _secrets_of_uri(rest: str, public: set[str]) -> set[str]:

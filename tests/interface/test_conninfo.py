@@ -1,0 +1,205 @@
+"""connect()'s keywords as libpq parameters, before any server is asked."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+import pytest
+
+from holisticpool import exceptions
+from holisticpool.conninfo import connect_config, split_dsn
+
+
+def target(dsn: str | None = None, **keywords: Any) -> dict[str, str]:
+    (only,) = connect_config(dsn, **keywords).targets()
+    return only
+
+
+def test_keywords_become_libpq_parameters() -> None:
+    found = target(host="h", port=5433, user="u", password="p", database="d", ssl="require")
+    assert (
+        found | {"host": "h", "port": "5433", "user": "u", "password": "p", "dbname": "d", "sslmode": "require"}
+        == found
+    )
+
+
+def test_keyword_wins_over_dsn() -> None:
+    found = target("postgresql://u:p@h:1/d", user="other", port=2)
+    assert (found["user"], found["port"], found["host"], found["password"]) == ("other", "2", "h", "p")
+
+
+def test_several_hosts_become_one_target_each() -> None:
+    targets = connect_config(host=["a", "b"], port=[1, 2]).targets()
+    assert [(t["host"], t["port"]) for t in targets] == [("a", "1"), ("b", "2")]
+
+
+def test_one_port_serves_all_hosts() -> None:
+    targets = connect_config(host=["a", "b"], port=7).targets()
+    assert [(t["host"], t["port"]) for t in targets] == [("a", "7"), ("b", "7")]
+
+
+def test_port_and_host_counts_must_match() -> None:
+    with pytest.raises(exceptions.ClientConfigurationError, match="could not match 3 port numbers to 2 hosts"):
+        connect_config(host=["a", "b"], port=[1, 2, 3])
+
+
+def test_socket_file_is_taken_as_asyncpg_takes_it() -> None:
+    found = target(host="/run/x/.s.PGSQL.5444")
+    assert (found["host"], found["port"]) == ("/run/x", "5444")
+
+
+@pytest.mark.parametrize(
+    ("value", "option"),
+    [
+        ("off", "-c jit=off"),
+        ("a b", "-c jit=a\\ b"),
+        ("back\\slash", "-c jit=back\\\\slash"),
+        ("tab\tnewline\n", "-c jit=tab\\\tnewline\\\n"),
+        ("", "-c jit="),
+    ],
+)
+def test_server_setting_becomes_an_escaped_option(value: str, option: str) -> None:
+    assert target(server_settings={"jit": value})["options"] == option
+
+
+def test_server_settings_come_after_the_options_of_the_dsn() -> None:
+    found = target("postgresql://h/d?options=-c%20jit%3Don", server_settings={"jit": "off"})
+    assert found["options"] == "-c jit=on -c jit=off"
+
+
+def test_default_settings_come_before_the_options_of_the_dsn() -> None:
+    found = target("postgresql://h/d?options=-c%20timezone%3DCET", default_settings={"timezone": "UTC"})
+    assert found["options"] == "-c timezone=UTC -c timezone=CET"
+
+
+def test_application_name_is_a_parameter_of_its_own() -> None:
+    found = target(server_settings={"application_name": "shop"})
+    assert found["application_name"] == "shop"
+    assert "options" not in found
+
+
+def test_default_application_name_yields_to_the_dsn() -> None:
+    found = target("postgresql://h/d?application_name=theirs", default_settings={"application_name": "ours"})
+    assert found["application_name"] == "theirs"
+
+
+@pytest.mark.parametrize(
+    "settings", [{"jit": 1}, {1: "jit"}, ["jit"], {"not a name": "x"}, {"a;b": "x"}, {"": "x"}, {"jit": "a\0b"}]
+)
+def test_wrong_server_settings_are_refused(settings: Any) -> None:
+    with pytest.raises(exceptions.ClientConfigurationError, match="server_settings"):
+        connect_config(server_settings=settings)
+
+
+def test_unknown_name_in_a_uri_is_a_server_setting() -> None:
+    dsn, settings = split_dsn("postgresql://h/d?search_path=a%2Cb&sslmode=require&database=x&work_mem=4MB")
+    assert dsn == "postgresql://h/d?sslmode=require&dbname=x"
+    assert settings == {"search_path": "a,b", "work_mem": "4MB"}
+
+
+def test_question_mark_in_a_password_starts_no_query() -> None:
+    dsn = "postgresql://u:p?x=y@h/d"
+    assert split_dsn(dsn) == (dsn, {})
+
+
+def test_keyword_dsn_is_left_to_libpq() -> None:
+    assert split_dsn("host=h dbname=d") == ("host=h dbname=d", {})
+
+
+@pytest.mark.parametrize("scheme", ["mysql", "postgresql+asyncpg", "http"])
+def test_other_scheme_is_refused_without_the_password(scheme: str) -> None:
+    with pytest.raises(exceptions.ClientConfigurationError, match="scheme is expected to be") as caught:
+        connect_config(f"{scheme}://u:hunter22@h/d")
+    assert "hunter22" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://u:hunter22@h:port/d",
+        "postgresql://u:hunter22@[::1/d",
+        "host=h password=hunter22 nonsense",
+        "host=h hunter22 x",
+        "postgresql://u:hunter22@h/d?sslmode=require&sslmode",
+        "postgresql://u:hunter22%zz@h/d",
+    ],
+)
+def test_dsn_that_libpq_refuses_raises_without_the_password(dsn: str) -> None:
+    with pytest.raises(exceptions.ClientConfigurationError) as caught:
+        connect_config(dsn).targets()
+    assert "hunter22" not in str(caught.value)
+
+
+def test_ssl_context_is_refused_with_the_parameters_to_use() -> None:
+    with pytest.raises(exceptions.UnsupportedClientFeatureError) as caught:
+        connect_config(ssl=ssl.create_default_context())
+    for parameter in ("sslmode", "sslrootcert", "sslcert", "sslkey"):
+        assert parameter in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("ssl_argument", "sslmode"), [(False, "disable"), ("verify_full", "verify-full"), ("allow", "allow")]
+)
+def test_ssl_argument_is_an_sslmode(ssl_argument: Any, sslmode: str) -> None:
+    assert target(ssl=ssl_argument)["sslmode"] == sslmode
+
+
+def test_ssl_true_verifies_against_the_roots_that_the_dsn_names() -> None:
+    found = target("postgresql://h/d?sslrootcert=/ca.pem", ssl=True)
+    assert (found["sslmode"], found["sslrootcert"]) == ("verify-full", "/ca.pem")
+
+
+@pytest.mark.parametrize("value", ["sometimes", 1, b"require"])
+def test_other_ssl_argument_is_refused(value: Any) -> None:
+    with pytest.raises(exceptions.ClientConfigurationError, match="ssl"):
+        connect_config(ssl=value)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [("password", lambda: "x"), ("servicefile", "/x"), ("max_cached_statement_lifetime", 300)],
+)
+def test_unsupported_parameter_is_refused_by_name(keyword: str, value: Any) -> None:
+    with pytest.raises(exceptions.UnsupportedClientFeatureError, match=keyword):
+        connect_config(**{keyword: value})
+
+
+def test_unlimited_statement_lifetime_is_what_we_do() -> None:
+    connect_config(max_cached_statement_lifetime=0)
+
+
+def test_wrong_target_session_attrs_is_refused() -> None:
+    with pytest.raises(exceptions.ClientConfigurationError, match="target_session_attrs"):
+        connect_config(target_session_attrs="fastest")
+
+
+def test_prefer_standby_asks_every_host_as_standby_before_taking_any() -> None:
+    targets = connect_config(host=["a", "b"], target_session_attrs="prefer-standby").targets()
+    assert [(t["host"], t["target_session_attrs"]) for t in targets] == [
+        ("a", "standby"),
+        ("b", "standby"),
+        ("a", "any"),
+        ("b", "any"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("dsn", "keywords", "seconds"),
+    [
+        ("postgresql://h/d", {}, 60.0),
+        ("postgresql://h/d?connect_timeout=7", {}, 7.0),
+        ("postgresql://h/d?connect_timeout=7", {"timeout": 3}, 3.0),
+        ("postgresql://h/d?connect_timeout=7", {"timeout": None}, 0.0),
+        ("postgresql://h/d?connect_timeout=0", {}, 0.0),
+    ],
+)
+def test_connect_timeout_is_the_keyword_else_the_dsn_else_a_minute(
+    dsn: str, keywords: dict[str, Any], seconds: float
+) -> None:
+    config = connect_config(dsn, **keywords)
+    assert config.timeout_for(config.targets()) == seconds
+
+
+def test_repr_shows_no_password() -> None:
+    assert "hunter22" not in repr(connect_config("postgresql://u:hunter22@h/d", password="hunter22"))
