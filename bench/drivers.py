@@ -56,8 +56,8 @@ class Driver(ABC):
 class AsyncpgApi(Driver):
     """A pool with asyncpg's interface, used through `pool.fetch`.
 
-    Connections are replaced after as many queries in each, as asyncpg does by itself: how often to reconnect is a matter
-    of configuration and not of a driver's speed.
+    Connections are replaced after as many queries in each, as asyncpg does by itself: how often to reconnect is a
+    matter of configuration and not of a driver's speed.
     """
 
     MAX_QUERIES: ClassVar[int] = 50_000

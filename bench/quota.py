@@ -28,14 +28,14 @@ class CpuQuota:
     """
 
     def __init__(self, cores: float) -> None:
-        self._directory, is_v2 = _new_group()
+        self.directory, is_v2 = _new_group()
         quota_us = int(cores * PERIOD_US)
         try:
             if is_v2:
-                (self._directory / "cpu.max").write_text(f"{quota_us} {PERIOD_US}")
+                (self.directory / "cpu.max").write_text(f"{quota_us} {PERIOD_US}")
             else:
-                (self._directory / "cpu.cfs_period_us").write_text(str(PERIOD_US))
-                (self._directory / "cpu.cfs_quota_us").write_text(str(quota_us))
+                (self.directory / "cpu.cfs_period_us").write_text(str(PERIOD_US))
+                (self.directory / "cpu.cfs_quota_us").write_text(str(quota_us))
         except OSError as error:
             self.close()
             raise QuotaUnavailableError(_why(error)) from error
@@ -43,14 +43,18 @@ class CpuQuota:
     def limit(self, pid: int) -> None:
         """Puts a process, with what it starts from now on, under the quota."""
         try:
-            (self._directory / "cgroup.procs").write_text(str(pid))
+            (self.directory / "cgroup.procs").write_text(str(pid))
         except OSError as error:
             raise QuotaUnavailableError(_why(error)) from error
+
+    def processes(self) -> list[int]:
+        """The ids of those under the quota now."""
+        return [int(pid) for pid in (self.directory / "cgroup.procs").read_text().split()]
 
     def close(self) -> None:
         """Removes the group; its processes must have ended."""
         with contextlib.suppress(OSError):
-            self._directory.rmdir()
+            self.directory.rmdir()
 
     def __enter__(self) -> CpuQuota:
         return self

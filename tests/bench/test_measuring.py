@@ -8,6 +8,7 @@ import pytest
 
 from bench.load import run_count, run_for
 from bench.process import DriverError, DriverProcess
+from bench.quota import CpuQuota, QuotaUnavailableError
 
 
 async def test_load_counts_every_query_of_every_task() -> None:
@@ -52,3 +53,16 @@ def test_driver_process_that_cannot_start_says_why() -> None:
     with DriverProcess("asyncio", command_prefix=("sh", "-c", "echo no interpreter >&2; exit 1")) as process:
         with pytest.raises(DriverError, match="no interpreter"):
             process.ask("memory")
+
+
+def test_quota_holds_the_process_and_is_gone_afterwards() -> None:
+    try:
+        quota = CpuQuota(0.5)
+    except QuotaUnavailableError as error:
+        pytest.skip(str(error))
+    with quota:
+        with DriverProcess(quota=quota) as process:
+            assert process.ask("memory")["bytes"] > 0
+            assert quota.processes() != []
+        assert quota.processes() == []
+    assert not quota.directory.exists()
