@@ -193,6 +193,9 @@ class Service:
     def memory(self) -> int:
         """Resident bytes of the process now."""
         assert self._process is not None
+        if sys.platform == "linux":
+            pages = Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]
+            return int(pages) * os.sysconf("SC_PAGE_SIZE")
         shown = subprocess.run(["ps", "-o", "rss=", "-p", str(self._process.pid)], capture_output=True, text=True)
         return int(shown.stdout) * 1024
 
