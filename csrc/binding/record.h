@@ -12,11 +12,16 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+/* Freed Records kept for reuse: up to so many of each length below the first. */
+enum { HP_RECORD_FREE_LENGTHS = 24, HP_RECORD_FREE_COUNT = 128 };
+
 typedef struct hp_record_state {
     PyTypeObject *RecordType;
     PyTypeObject *RecordDescType;
     PyTypeObject *RecordIterType;
     PyTypeObject *RecordItemsType;
+    PyObject *free[HP_RECORD_FREE_LENGTHS]; /* memory, no objects: heads of lists by length */
+    int free_count[HP_RECORD_FREE_LENGTHS];
 } hp_record_state;
 
 int hp_record_init(PyObject *module, hp_record_state *state);

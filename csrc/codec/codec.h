@@ -35,9 +35,9 @@ typedef uint32_t hp_oid;
 /* ---- buffer: parameters of one statement, one after another ---- */
 
 typedef struct hp_buf {
-    char *data;      /* PyMem_Malloc'ed, NULL until the first append */
-    Py_ssize_t len;  /* bytes in use */
-    Py_ssize_t cap;  /* bytes allocated */
+    char *data;     /* PyMem_Malloc'ed, NULL until the first append */
+    Py_ssize_t len; /* bytes in use */
+    Py_ssize_t cap; /* bytes allocated */
 } hp_buf;
 
 /* Make room for `more` bytes and return where they start (len is NOT moved);
@@ -60,7 +60,7 @@ typedef enum hp_codec_kind {
     HP_CODEC_ARRAY,    /* element: of what */
     HP_CODEC_DOMAIN,   /* element: over what, itself possibly a domain or an array */
     HP_CODEC_ENUM,
-    HP_CODEC_UNKNOWN   /* of a kind we do not know: passed as text */
+    HP_CODEC_UNKNOWN /* of a kind we do not know: passed as text */
 } hp_codec_kind;
 
 /* Append the binary (or, where codec->param_format is 0, text) form of `obj`,
@@ -75,14 +75,14 @@ typedef PyObject *(*hp_decode_fn)(struct hp_codec_state *state, const struct hp_
 
 typedef struct hp_codec {
     hp_oid oid;
-    const char *name;          /* as format_type() prints it: "integer", "integer[]" */
-    int param_format;          /* 1: encode writes binary; 0: text */
+    const char *name; /* as format_type() prints it: "integer", "integer[]" */
+    int param_format; /* 1: encode writes binary; 0: text */
     hp_encode_fn encode;
-    hp_decode_fn decode;       /* binary result field; NULL: the type has no binary form we know, so that a
+    hp_decode_fn decode;            /* binary result field; NULL: the type has no binary form we know, so that a
                                   statement returning it must be executed with text results */
-    hp_decode_fn decode_text;  /* text result field, ISO DateStyle; never NULL */
+    hp_decode_fn decode_text;       /* text result field, ISO DateStyle; never NULL */
     const struct hp_codec *element; /* arrays: of what; domains: over what; else NULL */
-    char delim;                /* text form of arrays: delimiter between elements of this type */
+    char delim;                     /* text form of arrays: delimiter between elements of this type */
     hp_codec_kind kind;
 } hp_codec;
 
@@ -117,23 +117,23 @@ void hp_registry_forget(hp_registry *reg);
 typedef struct hp_codec_state {
     const void *datetime_capi; /* PyDateTime_CAPI; not an object, datetime.c alone knows its type */
     PyObject *Decimal;
-    PyObject *DecimalError;    /* decimal.InvalidOperation, which is no ValueError */
+    PyObject *DecimalError;       /* decimal.InvalidOperation, which is no ValueError */
     PyObject *numeric_special[3]; /* Decimal: NaN, Infinity, -Infinity */
     PyObject *UUID;
-    PyObject *uuid_unknown;    /* uuid.SafeUUID.unknown, what every UUID carries as is_safe */
-    Py_ssize_t uuid_int_at;    /* where a UUID keeps its slots; 0: not as we know it, so construct it by a call */
+    PyObject *uuid_unknown; /* uuid.SafeUUID.unknown, what every UUID carries as is_safe */
+    Py_ssize_t uuid_int_at; /* where a UUID keeps its slots; 0: not as we know it, so construct it by a call */
     Py_ssize_t uuid_is_safe_at;
-    PyObject *Mapping;         /* collections.abc.Mapping */
+    PyObject *Mapping; /* collections.abc.Mapping */
     PyObject *IPv4Address;
     PyObject *IPv6Address;
     PyObject *IPv4Interface;
     PyObject *IPv6Interface;
     PyObject *IPv4Network;
     PyObject *IPv6Network;
-    PyObject *ip_address;      /* the factories of module ipaddress, for whatever else is given */
+    PyObject *ip_address; /* the factories of module ipaddress, for whatever else is given */
     PyObject *ip_interface;
     PyObject *ip_network;
-    PyObject *str_bytes;       /* interned attribute names */
+    PyObject *str_bytes; /* interned attribute names */
     PyObject *str_packed;
     PyObject *str_prefixlen;
     PyObject *str_utcoffset;

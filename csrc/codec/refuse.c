@@ -1,0 +1,48 @@
+/*
+ * refuse.c - how codecs say no: one wording for wrong types, ranges and
+ * malformed fields. Called by every family; the binding adds which argument it was.
+ */
+#include "codec/families.h"
+
+int
+hp_refuse_type(const char *what, PyObject *obj)
+{
+    PyErr_Format(PyExc_TypeError, "%s, got %.100s", what, Py_TYPE(obj)->tp_name);
+    return -1;
+}
+
+int
+hp_refuse_range(const char *range)
+{
+    PyErr_Format(PyExc_OverflowError, "value out of %s range", range);
+    return -1;
+}
+
+PyObject *
+hp_malformed(const hp_codec *codec, const char *why)
+{
+    PyErr_Format(PyExc_ValueError, "malformed %s: %s", codec->name, why);
+    return NULL;
+}
+
+bool
+hp_check_length(const hp_codec *codec, Py_ssize_t len, Py_ssize_t expected)
+{
+    if (len == expected) {
+        return true;
+    }
+    PyErr_Format(PyExc_ValueError, "malformed %s: %zd bytes instead of %zd", codec->name, len, expected);
+    return false;
+}
+
+PyObject *
+hp_import_attr(const char *module, const char *name)
+{
+    PyObject *mod = PyImport_ImportModule(module);
+    if (mod == NULL) {
+        return NULL;
+    }
+    PyObject *attr = PyObject_GetAttrString(mod, name);
+    Py_DECREF(mod);
+    return attr;
+}

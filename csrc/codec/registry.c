@@ -1,0 +1,433 @@
+/*
+ * registry.c - codecs of one pool: the built-in ones and those loaded from the
+ * catalogue, and the Python objects that all codecs share.
+ *
+ * A registry is a hash table from OID to codec for the types that builtin.c does
+ * not have: enums, domains, arrays of them, and whatever else there is, as text.
+ * Codecs are allocated one by one, so that their addresses are stable, and linked
+ * in `all` until the registry is freed: a statement that was prepared before
+ * hp_registry_forget() may still use its codecs. Loading an unchanged type again
+ * takes up the codec that is already there, so that reloading often costs no
+ * memory.
+ *
+ * Used by one thread; belongs to one pool; never runs a query itself.
+ */
+#include "codec/families.h"
+#include "codec/oids.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the catalogue query ---- */
+
+/* Columns of its result. */
+enum { COL_OID, COL_NAME, COL_KIND, COL_BASE, COL_ELEMENT, COL_DELIM, COL_SEND };
+
+/* Names and operators are qualified: search_path may hold others of the same
+ * name. A type is an array if array_out() prints it. UNION drops what was found
+ * before, which ends the recursion. */
+static const char CATALOGUE_QUERY[] =
+    "WITH RECURSIVE need(oid) AS ("
+    " SELECT pg_catalog.unnest($1::pg_catalog.oid[])"
+    " UNION"
+    " SELECT CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'd' THEN t.typbasetype ELSE t.typelem END"
+    " FROM need JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) need.oid"
+    " WHERE t.typtype OPERATOR(pg_catalog.=) 'd'"
+    " OR t.typoutput OPERATOR(pg_catalog.=) 'pg_catalog.array_out'::pg_catalog.regproc"
+    ") SELECT t.oid::pg_catalog.text, pg_catalog.format_type(t.oid, NULL), t.typtype::pg_catalog.text,"
+    " CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'd' THEN t.typbasetype::pg_catalog.text ELSE '0' END,"
+    " CASE WHEN t.typtype OPERATOR(pg_catalog.<>) 'd'"
+    " AND t.typoutput OPERATOR(pg_catalog.=) 'pg_catalog.array_out'::pg_catalog.regproc"
+    " THEN t.typelem::pg_catalog.text ELSE '0' END,"
+    " t.typdelim::pg_catalog.text, p.proname::pg_catalog.text"
+    " FROM need JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) need.oid"
+    " LEFT JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.typsend";
+
+const char *
+hp_registry_query(void)
+{
+    return CATALOGUE_QUERY;
+}
+
+/* ---- registry ---- */
+
+typedef struct loaded_codec {
+    hp_codec codec; /* first: its address is what callers hold */
+    struct loaded_codec *next;
+    char name[]; /* what codec.name points to */
+} loaded_codec;
+
+struct hp_registry {
+    hp_codec_state *state;
+    const hp_codec **slots; /* open addressing by OID, linear probing; capacity is a power of two */
+    size_t capacity;
+    size_t used;
+    loaded_codec *all;
+};
+
+enum { FIRST_CAPACITY = 32 };
+
+hp_registry *
+hp_registry_new(hp_codec_state *state)
+{
+    hp_registry *reg = PyMem_Calloc(1, sizeof(*reg));
+    if (reg == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    reg->state = state;
+    return reg;
+}
+
+void
+hp_registry_free(hp_registry *reg)
+{
+    if (reg == NULL) {
+        return;
+    }
+    for (loaded_codec *loaded = reg->all; loaded != NULL;) {
+        loaded_codec *next = loaded->next;
+        PyMem_Free(loaded);
+        loaded = next;
+    }
+    PyMem_Free(reg->slots);
+    PyMem_Free(reg);
+}
+
+/* The slot of `oid`, or the empty one where it belongs. The table has room. */
+static const hp_codec **
+find_slot(const hp_codec **slots, size_t capacity, hp_oid oid)
+{
+    size_t i = (size_t)(oid * UINT32_C(2654435761)) & (capacity - 1);
+    while (slots[i] != NULL && slots[i]->oid != oid) {
+        i = (i + 1) & (capacity - 1);
+    }
+    return &slots[i];
+}
+
+const hp_codec *
+hp_registry_find(hp_registry *reg, hp_oid oid)
+{
+    const hp_codec *builtin = hp_builtin_find(oid);
+    if (builtin != NULL || reg->slots == NULL) {
+        return builtin;
+    }
+    return *find_slot(reg->slots, reg->capacity, oid);
+}
+
+/* Room for one more at a load of at most a half. */
+static int
+grow(hp_registry *reg)
+{
+    size_t capacity = reg->capacity == 0 ? FIRST_CAPACITY : reg->capacity * 2;
+    if (2 * (reg->used + 1) <= reg->capacity) {
+        return 0;
+    }
+    const hp_codec **slots = PyMem_Calloc(capacity, sizeof(*slots));
+    if (slots == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (size_t i = 0; i < reg->capacity; i++) {
+        if (reg->slots[i] != NULL) {
+            *find_slot(slots, capacity, reg->slots[i]->oid) = reg->slots[i];
+        }
+    }
+    PyMem_Free(reg->slots);
+    reg->slots = slots;
+    reg->capacity = capacity;
+    return 0;
+}
+
+static bool
+same_codec(const hp_codec *a, const hp_codec *b)
+{
+    return a->oid == b->oid && a->param_format == b->param_format && a->encode == b->encode && a->decode == b->decode &&
+           a->decode_text == b->decode_text && a->element == b->element && a->delim == b->delim && a->kind == b->kind &&
+           strcmp(a->name, b->name) == 0;
+}
+
+/* A codec like `model` that lives as long as the registry: one from an earlier
+ * load, or a copy. NULL with MemoryError. */
+static const hp_codec *
+keep_codec(hp_registry *reg, const hp_codec *model)
+{
+    for (loaded_codec *loaded = reg->all; loaded != NULL; loaded = loaded->next) {
+        if (same_codec(&loaded->codec, model)) {
+            return &loaded->codec;
+        }
+    }
+    size_t name_size = strlen(model->name) + 1;
+    loaded_codec *loaded = PyMem_Malloc(sizeof(*loaded) + name_size);
+    if (loaded == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    memcpy(loaded->name, model->name, name_size);
+    loaded->codec = *model;
+    loaded->codec.name = loaded->name;
+    loaded->next = reg->all;
+    reg->all = loaded;
+    return &loaded->codec;
+}
+
+static const hp_codec *
+add_codec(hp_registry *reg, const hp_codec *model)
+{
+    if (grow(reg) < 0) {
+        return NULL;
+    }
+    const hp_codec *codec = keep_codec(reg, model);
+    if (codec == NULL) {
+        return NULL;
+    }
+    const hp_codec **slot = find_slot(reg->slots, reg->capacity, codec->oid);
+    reg->used += *slot == NULL;
+    *slot = codec;
+    return codec;
+}
+
+void
+hp_registry_forget(hp_registry *reg)
+{
+    PyMem_Free(reg->slots);
+    reg->slots = NULL;
+    reg->capacity = 0;
+    reg->used = 0;
+}
+
+/* ---- domains: a type's codec under another OID ---- */
+
+static int
+domain_encode(hp_codec_state *state, const hp_codec *codec, PyObject *obj, hp_buf *buf)
+{
+    return codec->element->encode(state, codec->element, obj, buf);
+}
+
+static PyObject *
+domain_decode(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len)
+{
+    return codec->element->decode(state, codec->element, data, len);
+}
+
+static PyObject *
+domain_decode_text(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len)
+{
+    return codec->element->decode_text(state, codec->element, data, len);
+}
+
+/* ---- from catalogue rows to codecs ---- */
+
+/* The codec of the types that are not known otherwise. */
+static hp_codec
+text_codec(hp_oid oid, const char *name)
+{
+    return (hp_codec){
+        .oid = oid,
+        .name = name,
+        .param_format = 0,
+        .encode = hp_text_encode,
+        .decode = NULL,
+        .decode_text = hp_text_decode,
+        .delim = ',',
+        .kind = HP_CODEC_UNKNOWN,
+    };
+}
+
+static hp_codec
+array_codec(hp_oid oid, const char *name, const hp_codec *element)
+{
+    return (hp_codec){
+        .oid = oid,
+        .name = name,
+        .param_format = element->param_format,
+        .encode = element->param_format != 0 ? hp_array_encode : hp_array_encode_text,
+        .decode = element->decode != NULL ? hp_array_decode : NULL,
+        .decode_text = hp_array_decode_text,
+        .element = element,
+        .delim = ',',
+        .kind = HP_CODEC_ARRAY,
+    };
+}
+
+static hp_codec
+domain_codec(hp_oid oid, const char *name, const hp_codec *base)
+{
+    return (hp_codec){
+        .oid = oid,
+        .name = name,
+        .param_format = base->param_format,
+        .encode = domain_encode,
+        .decode = base->decode != NULL ? domain_decode : NULL,
+        .decode_text = domain_decode_text,
+        .element = base,
+        .delim = base->delim,
+        .kind = HP_CODEC_DOMAIN,
+    };
+}
+
+/* Types whose binary form is their text: enums, and base types that use a send
+ * function of the text family, such as citext. */
+static bool
+is_text_in_binary(const char *kind, const char *send)
+{
+    static const char *const text_send[] = {"textsend", "varcharsend", "bpcharsend", "namesend", "citextsend"};
+    if (kind[0] == 'e') {
+        return true;
+    }
+    for (size_t i = 0; kind[0] == 'b' && i < Py_ARRAY_LENGTH(text_send); i++) {
+        if (strcmp(send, text_send[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+typedef struct loader {
+    hp_registry *reg;
+    int rows;
+    hp_registry_value_fn value;
+    void *ctx;
+} loader;
+
+static const char *
+text_at(const loader *ld, int row, int col)
+{
+    const char *text = ld->value(ld->ctx, row, col);
+    return text != NULL ? text : "";
+}
+
+static hp_oid
+oid_at(const loader *ld, int row, int col)
+{
+    return (hp_oid)strtoul(text_at(ld, row, col), NULL, 10);
+}
+
+static int
+row_of(const loader *ld, hp_oid oid)
+{
+    for (int row = 0; row < ld->rows; row++) {
+        if (oid_at(ld, row, COL_OID) == oid) {
+            return row;
+        }
+    }
+    return -1;
+}
+
+/* A chain of domains and arrays longer than this does not occur; a cycle in a
+ * damaged catalogue ends here, too. */
+enum { MAX_DEPTH = 64 };
+
+/* The codec of `oid`, added with what it depends on where it is not there yet. */
+static const hp_codec *
+load_type(const loader *ld, hp_oid oid, int depth)
+{
+    const hp_codec *known = hp_registry_find(ld->reg, oid);
+    int row = known == NULL && depth < MAX_DEPTH ? row_of(ld, oid) : -1;
+    if (known != NULL) {
+        return known;
+    }
+    if (row < 0) {
+        hp_codec codec = text_codec(oid, "unknown type");
+        return add_codec(ld->reg, &codec);
+    }
+    const char *name = text_at(ld, row, COL_NAME);
+    const char *kind = text_at(ld, row, COL_KIND);
+    hp_oid base = oid_at(ld, row, COL_BASE);
+    hp_oid element = oid_at(ld, row, COL_ELEMENT);
+    hp_codec codec = text_codec(oid, name);
+    if (base != 0 || element != 0) {
+        const hp_codec *of = load_type(ld, base != 0 ? base : element, depth + 1);
+        if (of == NULL) {
+            return NULL;
+        }
+        codec = base != 0 ? domain_codec(oid, name, of) : array_codec(oid, name, of);
+    } else {
+        const char *delim = text_at(ld, row, COL_DELIM);
+        codec.delim = delim[0] != '\0' ? delim[0] : ',';
+        codec.kind = kind[0] == 'e' ? HP_CODEC_ENUM : HP_CODEC_UNKNOWN;
+        if (is_text_in_binary(kind, text_at(ld, row, COL_SEND))) {
+            codec.param_format = 1;
+            codec.decode = hp_text_decode;
+        }
+    }
+    return add_codec(ld->reg, &codec);
+}
+
+int
+hp_registry_load(hp_registry *reg, int rows, hp_registry_value_fn value, void *ctx, const hp_oid *wanted,
+                 size_t nwanted)
+{
+    loader ld = {.reg = reg, .rows = rows, .value = value, .ctx = ctx};
+    for (size_t i = 0; i < nwanted; i++) {
+        if (load_type(&ld, wanted[i], 0) == NULL) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* ---- state ---- */
+
+int
+hp_codec_init(PyObject *Py_UNUSED(module), hp_codec_state *state)
+{
+    if (hp_datetime_init(state) < 0 || hp_numeric_init(state) < 0 || hp_uuid_init(state) < 0 ||
+        hp_network_init(state) < 0 || hp_array_init(state) < 0) {
+        return -1;
+    }
+    return 0;
+}
+
+int
+hp_codec_traverse(hp_codec_state *state, visitproc visit, void *arg)
+{
+    Py_VISIT(state->Decimal);
+    Py_VISIT(state->DecimalError);
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(state->numeric_special); i++) {
+        Py_VISIT(state->numeric_special[i]);
+    }
+    Py_VISIT(state->UUID);
+    Py_VISIT(state->uuid_unknown);
+    Py_VISIT(state->Mapping);
+    Py_VISIT(state->IPv4Address);
+    Py_VISIT(state->IPv6Address);
+    Py_VISIT(state->IPv4Interface);
+    Py_VISIT(state->IPv6Interface);
+    Py_VISIT(state->IPv4Network);
+    Py_VISIT(state->IPv6Network);
+    Py_VISIT(state->ip_address);
+    Py_VISIT(state->ip_interface);
+    Py_VISIT(state->ip_network);
+    Py_VISIT(state->str_bytes);
+    Py_VISIT(state->str_packed);
+    Py_VISIT(state->str_prefixlen);
+    Py_VISIT(state->str_utcoffset);
+    return 0;
+}
+
+void
+hp_codec_clear(hp_codec_state *state)
+{
+    Py_CLEAR(state->Decimal);
+    Py_CLEAR(state->DecimalError);
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(state->numeric_special); i++) {
+        Py_CLEAR(state->numeric_special[i]);
+    }
+    Py_CLEAR(state->UUID);
+    Py_CLEAR(state->uuid_unknown);
+    Py_CLEAR(state->Mapping);
+    Py_CLEAR(state->IPv4Address);
+    Py_CLEAR(state->IPv6Address);
+    Py_CLEAR(state->IPv4Interface);
+    Py_CLEAR(state->IPv6Interface);
+    Py_CLEAR(state->IPv4Network);
+    Py_CLEAR(state->IPv6Network);
+    Py_CLEAR(state->ip_address);
+    Py_CLEAR(state->ip_interface);
+    Py_CLEAR(state->ip_network);
+    Py_CLEAR(state->str_bytes);
+    Py_CLEAR(state->str_packed);
+    Py_CLEAR(state->str_prefixlen);
+    Py_CLEAR(state->str_utcoffset);
+}
