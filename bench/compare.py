@@ -23,7 +23,7 @@ from bench.workloads import WORKLOADS
 __all__ = ["add_arguments", "run", "tables"]
 
 TASKS = (1, 8, 20, 64, 200)
-ROUNDS = 7
+ROUNDS = 5
 SECONDS = 0.4
 PGBENCH_SECONDS = 1
 """pgbench counts whole seconds."""
