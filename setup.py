@@ -160,6 +160,8 @@ setup(
             sources=under_csrc(".c"),
             depends=under_csrc(".h") + under_csrc(".inc") + ["setup.py"],
             include_dirs=["csrc"],
+            # Python.h asks for the same; the engine, which does not include it, needs POSIX beside C11.
+            define_macros=[("_GNU_SOURCE", "1")],
             libraries=["pq"],
             extra_compile_args=compile_flags(),
             extra_link_args=link_flags(),

@@ -5,7 +5,7 @@
 # HOLISTICPOOL_TEST_DSN names a server to those that want one.
 set -eu
 
-flags="-std=c11 -g -O1 -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover=undefined"
+flags="-std=c11 -D_GNU_SOURCE=1 -g -O1 -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover=undefined"
 include="-Icsrc -Itests/engine -I$(pg_config --includedir)"
 libraries="-L$(pg_config --libdir) -lpq -lpthread -lm"
 out=.dev/build/engine

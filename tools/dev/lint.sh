@@ -24,7 +24,7 @@ check shellcheck shellcheck -x dev .ci/run tools/dev/*.sh
 # shellcheck disable=SC2086
 check clang-format clang-format --dry-run -Werror $c_files
 # shellcheck disable=SC2046
-check clang-tidy clang-tidy --quiet $(find csrc -name '*.c') -- -std=c11 -Icsrc \
+check clang-tidy clang-tidy --quiet $(find csrc -name '*.c') -- -std=c11 -D_GNU_SOURCE=1 -Icsrc \
     "-I$python_include" "-I$(pg_config --includedir)"
 
 [ "$failures" -eq 0 ] || fail "$failures of 5 checkers complain"

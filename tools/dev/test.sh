@@ -96,7 +96,7 @@ other_python() {
 
 clang_syntax() {
     python_include=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("include"))')
-    find csrc -name '*.c' -exec clang -std=c11 -Wall -Wextra -Werror -fsyntax-only -Icsrc \
+    find csrc -name '*.c' -exec clang -std=c11 -D_GNU_SOURCE=1 -Wall -Wextra -Werror -fsyntax-only -Icsrc \
         -I"$python_include" -I"$(pg_config --includedir)" {} +
 }
 
