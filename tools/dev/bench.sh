@@ -3,6 +3,7 @@
 
 want_build_packages
 want postgresql has_postgresql_server
+[ "${1:-}" != instructions ] || want valgrind command -v valgrind
 install_wanted
 ensure_venv "$DEV/venv-bench" "$python" test bench
 ensure_build main "$DEV/venv-bench" || fail "the build failed"
