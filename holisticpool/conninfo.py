@@ -51,6 +51,7 @@ _LIBPQ_NAMES = frozenset(
     """.split()
 )
 
+_UTF8_NAMES = ("utf8", "utf-8", "unicode", "auto")
 _SETTING_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)*\Z")
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*)://")
 
@@ -93,7 +94,7 @@ class ConnectConfig:
         targets = _core.resolve_conninfo(dsn, params)
         for target in targets:
             self._finish(target, defaults, {**dsn_settings, **self.settings})
-        return _expand_prefer_standby(targets)
+        return targets
 
     def timeout_for(self, targets: Sequence[Mapping[str, str]]) -> float:
         """Seconds that one connection attempt may take; 0 is for ever.
@@ -119,8 +120,10 @@ class ConnectConfig:
         options.append(target.get("options", ""))
         for name, value in settings.items():
             match name.lower():
-                case "application_name" | "client_encoding" as parameter:
-                    target[parameter] = value
+                case "application_name":
+                    target["application_name"] = value
+                case "client_encoding":
+                    pass  # UTF-8 is checked, and what the engine asks for anyway
                 case "options":
                     options.append(value)
                 case _:
@@ -325,6 +328,8 @@ def _checked_settings(settings: Mapping[str, str] | None) -> dict[str, str]:
         if not _SETTING_NAME.match(name):
             raise ClientConfigurationError(f"server_settings: {name!r} is not the name of a setting")
         _as_parameter(f"server_settings[{name!r}]", value)
+        if name.lower() == "client_encoding" and value.lower() not in _UTF8_NAMES:
+            raise ClientConfigurationError(f"server_settings: client_encoding can only be UTF8, got {value!r}")
     return dict(settings)
 
 
@@ -346,15 +351,3 @@ def _one_of(name: str, value: object, allowed: Sequence[str]) -> str:
     if not isinstance(value, str) or value not in allowed:
         raise ClientConfigurationError(f"{name} is expected to be one of {', '.join(allowed)}, got {value!r}")
     return value
-
-
-def _expand_prefer_standby(targets: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Every host as a standby first, then every host as it is.
-
-    A target is one host, so that libpq's own second round would come too early.
-    """
-    preferring = [t for t in targets if t.get("target_session_attrs") == "prefer-standby"]
-    if not preferring:
-        return targets
-    first = [{**t, "target_session_attrs": "standby"} for t in preferring]
-    return first + [{**t, "target_session_attrs": "any"} for t in targets]

@@ -183,7 +183,7 @@ async def test_record_class_of_one_call_wins(pool: Pool) -> None:
 
 
 async def test_server_settings_reach_the_session(dsn: str) -> None:
-    settings = {"search_path": "a b, \\c", "application_name": "it's me", "work_mem": "5MB"}
+    settings = {"search_path": '"a b", "\\c"', "application_name": "it's me", "work_mem": "5MB"}
     async with holisticpool.create_pool(dsn, min_size=1, server_settings=settings) as pool:
         for name, value in settings.items():
             assert await pool.fetchval("SELECT current_setting($1)", name) == value

@@ -85,7 +85,17 @@ def test_default_application_name_yields_to_the_dsn() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"jit": 1}, {1: "jit"}, ["jit"], {"not a name": "x"}, {"a;b": "x"}, {"": "x"}, {"jit": "a\0b"}]
+    "settings",
+    [
+        {"jit": 1},
+        {1: "jit"},
+        ["jit"],
+        {"not a name": "x"},
+        {"a;b": "x"},
+        {"": "x"},
+        {"jit": "a\0b"},
+        {"client_encoding": "LATIN1"},
+    ],
 )
 def test_wrong_server_settings_are_refused(settings: Any) -> None:
     with pytest.raises(exceptions.ClientConfigurationError, match="server_settings"):
@@ -172,16 +182,6 @@ def test_unlimited_statement_lifetime_is_what_we_do() -> None:
 def test_wrong_target_session_attrs_is_refused() -> None:
     with pytest.raises(exceptions.ClientConfigurationError, match="target_session_attrs"):
         connect_config(target_session_attrs="fastest")
-
-
-def test_prefer_standby_asks_every_host_as_standby_before_taking_any() -> None:
-    targets = connect_config(host=["a", "b"], target_session_attrs="prefer-standby").targets()
-    assert [(t["host"], t["target_session_attrs"]) for t in targets] == [
-        ("a", "standby"),
-        ("b", "standby"),
-        ("a", "any"),
-        ("b", "any"),
-    ]
 
 
 @pytest.mark.parametrize(

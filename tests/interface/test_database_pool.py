@@ -576,5 +576,7 @@ async def test_hanging_query_ends_on_the_server_too(database: DatabasePool, serv
     with pytest.raises(asyncio.TimeoutError):
         await database.execute_query("SELECT pg_sleep(600)")
     assert await database.execute_command("SELECT 1") == "SELECT 1"  # the only connection is usable again
-    running = server.psql("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query ~ 'pg_sleep.600'")
+    running = server.psql(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'hanging' AND state = 'active'"
+    )
     assert running == "0"
