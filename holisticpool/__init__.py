@@ -7,19 +7,27 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-from holisticpool import _core, exceptions, types
-from holisticpool._core import Record
+from holisticpool import _core
+from holisticpool import exceptions as exceptions
+from holisticpool import types as types
+from holisticpool._core import Record as Record
 from holisticpool._version import __version__ as __version__
-from holisticpool.adapter import DatabaseException, SupabaseAsyncPGAdapter
-from holisticpool.config import RENDER_ENV_VARS, RENDER_POOL_CONFIG
-from holisticpool.connection import Connection, connect
-from holisticpool.database import DatabasePool, db_pool
+from holisticpool.adapter import DatabaseException as DatabaseException
+from holisticpool.adapter import SupabaseAsyncPGAdapter as SupabaseAsyncPGAdapter
+from holisticpool.config import RENDER_ENV_VARS as RENDER_ENV_VARS
+from holisticpool.config import RENDER_POOL_CONFIG as RENDER_POOL_CONFIG
+from holisticpool.connection import Connection as Connection
+from holisticpool.connection import connect as connect
+from holisticpool.database import DatabasePool as DatabasePool
+from holisticpool.database import db_pool as db_pool
 from holisticpool.exceptions import *  # noqa: F403
-from holisticpool.pool import Pool, create_pool
+from holisticpool.pool import Pool as Pool
+from holisticpool.pool import create_pool as create_pool
 from holisticpool.types import *  # noqa: F403
 
-__all__: tuple[str, ...] = (
+_OWN_NAMES: tuple[str, ...] = (
     "RENDER_ENV_VARS",
     "RENDER_POOL_CONFIG",
     "Connection",
@@ -34,8 +42,10 @@ __all__: tuple[str, ...] = (
     "exceptions",
     "types",
 )
-__all__ += exceptions.__all__
-__all__ += types.__all__
+if not TYPE_CHECKING:
+    # Type checkers understand __all__ only as a literal; without one they take
+    # what the imports above re-export, which is the same.
+    __all__ = _OWN_NAMES + exceptions.__all__ + types.__all__
 
 # A child process must not speak on its parent's sockets.
 if hasattr(os, "register_at_fork"):
