@@ -11,14 +11,15 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "engine/base.h"
+
 typedef struct hp_errors_state {
-    PyObject *new_server_error;  /* holisticpool.exceptions._new_server_error(fields, query) */
-    PyObject *PostgresError;
+    PyObject *new_server_error; /* holisticpool.exceptions._new_server_error(fields, query) */
     PyObject *InterfaceError;
     PyObject *InternalClientError;
-    PyObject *DataError;         /* the client-side one: exceptions.DataError made of InterfaceError and ValueError */
+    PyObject *ClientConfigurationError;
+    PyObject *ClientDataError;
     PyObject *ConnectionDoesNotExistError;
-    PyObject *CannotConnectNowError;
     PyObject *PoolExhaustedError;
     PyObject *ServerUnavailableError;
     PyObject *QueryTimeoutError;
@@ -29,5 +30,23 @@ typedef struct hp_errors_state {
 int hp_errors_init(PyObject *module, hp_errors_state *state);
 int hp_errors_traverse(hp_errors_state *state, visitproc visit, void *arg);
 void hp_errors_clear(hp_errors_state *state);
+
+/* What HP_ERR_EXHAUSTED and HP_ERR_DOWN tell besides their text. */
+typedef struct hp_pool_report {
+    int leased, waiting, max_size;
+    double longest_lease; /* s */
+    unsigned attempts;
+} hp_pool_report;
+
+/* New reference: the exception instance for an engine error; NULL with an
+ * exception where it could not be made. `query` (str) may be NULL. */
+PyObject *hp_errors_new(hp_errors_state *state, const hp_error *err, const hp_pool_report *report, PyObject *query);
+
+/* Raise `exception` (an instance; steals it), with an entry in its traceback
+ * that names the operation `name` ("Pool.fetch"): C code has none of its own. */
+void hp_errors_raise(PyObject *exception, const char *name, PyObject *globals);
+
+/* New reference: the exception that is set, as an instance, and none is set then. */
+PyObject *hp_errors_take(void);
 
 #endif

@@ -165,7 +165,7 @@ count_handout(hp_pool *pool, hp_conn *conn)
         pool->env.stats.reused++;
     }
     conn->served = true;
-    if (pool->config.reset_always) {
+    if (pool->config.reset == HP_RESET_ALWAYS) {
         conn->touched = true;
     }
 }
@@ -283,8 +283,8 @@ hp_pool_longest_lease(const hp_pool *pool)
     return (double)longest / (double)HP_SECOND;
 }
 
-static int
-count_usable(const hp_pool *pool)
+int
+hp_pool_connected(const hp_pool *pool)
 {
     int n = 0;
     for (const hp_conn *conn = pool->all; conn != NULL; conn = conn->next) {
@@ -299,7 +299,7 @@ static void
 describe_wait(const hp_pool *pool, const hp_request *req, hp_time now, hp_error *err)
 {
     double waited = (double)(now - req->submitted) / (double)HP_SECOND;
-    if (count_usable(pool) > 0) {
+    if (hp_pool_connected(pool) > 0) {
         hp_error_set(err, HP_ERR_EXHAUSTED,
                      "no connection became free within %.3f s: %d of at most %d are leased, the longest for %.3f s, "
                      "%d more requests wait",
@@ -452,6 +452,9 @@ hp_pool_release_broken(hp_conn *conn)
 static const char *
 reset_script(const hp_conn *conn, bool in_transaction)
 {
+    if (conn->pool->config.reset == HP_RESET_NONE) {
+        return in_transaction ? ROLLBACK_ONLY : NULL;
+    }
     if (conn->prepares) {
         return in_transaction ? ROLLBACK_AND_RESET_WITH_STATEMENTS : RESET_WITH_STATEMENTS;
     }
@@ -467,7 +470,7 @@ hp_pool_settle(hp_conn *conn)
     const char *script = reset_script(conn, hp_conn_in_transaction(conn));
     if (script != NULL) {
         conn->use = HP_USE_SETTLING;
-        if (conn->prepares) {
+        if (script == RESET_WITH_STATEMENTS || script == ROLLBACK_AND_RESET_WITH_STATEMENTS) {
             hp_stmt_cache_clear(&conn->stmts);
         }
         conn->touched = conn->prepares = false;

@@ -30,13 +30,19 @@
 
 typedef enum hp_pool_state { HP_POOL_CLOSED, HP_POOL_OPENING, HP_POOL_OPEN, HP_POOL_CLOSING } hp_pool_state;
 
+typedef enum hp_reset {
+    HP_RESET_TOUCHED, /* where the last user may have left something */
+    HP_RESET_ALWAYS,  /* after every use */
+    HP_RESET_NONE     /* only an open transaction is rolled back */
+} hp_reset;
+
 typedef struct hp_pool_config {
     int min_size, max_size;
     int max_waiters;        /* 0: no cap */
     uint64_t max_queries;   /* 0: no limit */
     hp_time max_idle;       /* max_inactive_connection_lifetime; HP_NEVER: none */
     hp_time max_lifetime;   /* HP_NEVER: none */
-    bool reset_always;
+    hp_reset reset;
     bool dedicated;         /* one session, opened once, never replaced */
     bool init_hook;         /* up->session_opened() is to be called */
 } hp_pool_config;
@@ -108,6 +114,8 @@ void hp_pool_session_ready(hp_conn *conn, bool ok, const char *why);
 /* Seconds that the longest lease has lasted; 0 if there is none. */
 double hp_pool_longest_lease(const hp_pool *pool);
 int hp_pool_count(const hp_pool *pool, hp_conn_use use);
+/* Sessions that are open: neither connecting nor on their way out. */
+int hp_pool_connected(const hp_pool *pool);
 
 /* ---- between pool.c and janitor.c ---- */
 

@@ -1,0 +1,356 @@
+/*
+ * connection.c - Connection: one lease of a session, as Python sees it.
+ *
+ * A small object for each lease; the session itself is the engine's. Released,
+ * it refuses everything. One that is garbage collected while it still holds its
+ * lease gives it back and warns.
+ *
+ * holisticpool/connection.py subclasses it; instances are made here, without
+ * __init__.
+ */
+#include "module.h"
+
+#include <string.h>
+
+static hp_state *
+state_of(ConnectionObject *self)
+{
+    return self->pool->state;
+}
+
+PyObject *
+hp_connection_new(PoolObject *pool, hp_conn *conn)
+{
+    PyTypeObject *type = pool->connection_class;
+    ConnectionObject *self = (ConnectionObject *)type->tp_alloc(type, 0);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->pool = (PoolObject *)Py_NewRef((PyObject *)pool);
+    self->conn = conn;
+    self->lease = conn->lease;
+    self->in_init = false;
+    return (PyObject *)self;
+}
+
+void
+hp_connection_release(ConnectionObject *self)
+{
+    hp_conn *conn = self->conn;
+    if (conn == NULL || self->in_init) {
+        return;
+    }
+    self->conn = NULL;
+    if (self->pool->generation == hp_fork_generation && conn->lease == self->lease) {
+        hp_pool_release(conn);
+    }
+}
+
+int
+hp_connection_check(ConnectionObject *self, const char *method)
+{
+    hp_errors_state *errors = &state_of(self)->errors;
+    if (hp_pool_check(self->pool) < 0) {
+        return -1;
+    }
+    if (self->conn == NULL && !self->pool->dedicated) {
+        PyErr_Format(errors->InterfaceError,
+                     "cannot call Connection.%s(): connection has been released back to the pool", method);
+        return -1;
+    }
+    if (self->conn == NULL || self->conn->state != HP_CONN_READY) {
+        PyErr_SetString(errors->InterfaceError, "connection is closed");
+        return -1;
+    }
+    return 0;
+}
+
+/* ---- life ---- */
+
+static int
+connection_traverse(ConnectionObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->pool);
+    return 0;
+}
+
+static int
+connection_clear(ConnectionObject *self)
+{
+    (void)self; /* the pool is needed to give the lease back */
+    return 0;
+}
+
+static void
+connection_finalize(PyObject *object)
+{
+    ConnectionObject *self = (ConnectionObject *)object;
+    PyObject *type, *value, *traceback;
+    if (self->conn == NULL || self->in_init || self->pool == NULL ||
+        self->pool->generation != hp_fork_generation) {
+        return;
+    }
+    PyErr_Fetch(&type, &value, &traceback);
+    bool live = !self->pool->finished;
+    if (self->pool->dedicated) {
+        hp_connection_release(self);
+        hp_pool_terminate(self->pool->engine);
+    }
+    else {
+        hp_connection_release(self);
+    }
+    if (live && PyErr_ResourceWarning(object, 1,
+                                      self->pool->dedicated
+                                          ? "unclosed connection %R: it was closed by the garbage collector"
+                                          : "connection %R was never released: the garbage collector gave it back",
+                                      object) < 0) {
+        PyErr_WriteUnraisable(object);
+    }
+    PyErr_Restore(type, value, traceback);
+}
+
+static void
+connection_dealloc(ConnectionObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    if (self->conn != NULL && PyObject_CallFinalizerFromDealloc((PyObject *)self) < 0) {
+        return;
+    }
+    PyObject_GC_UnTrack(self);
+    Py_CLEAR(self->pool);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyObject *
+connection_repr(PyObject *object)
+{
+    ConnectionObject *self = (ConnectionObject *)object;
+    const char *state = "released";
+    if (self->conn != NULL) {
+        state = self->conn->state == HP_CONN_READY ? "open" : "closed";
+    }
+    return PyUnicode_FromFormat("<%s %s at %p>", Py_TYPE(self)->tp_name, state, object);
+}
+
+/* ---- statements ---- */
+
+static PyObject *
+call(PyObject *self, hp_op_kind kind, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    ConnectionObject *connection = (ConnectionObject *)self;
+    return hp_operation_from_call(connection->pool, connection, kind, args, nargs, kwnames);
+}
+
+static PyObject *
+connection_fetch(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return call(self, HP_OP_FETCH, args, nargs, kwnames);
+}
+
+static PyObject *
+connection_fetchrow(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return call(self, HP_OP_FETCHROW, args, nargs, kwnames);
+}
+
+static PyObject *
+connection_fetchval(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return call(self, HP_OP_FETCHVAL, args, nargs, kwnames);
+}
+
+static PyObject *
+connection_execute(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return call(self, HP_OP_EXECUTE, args, nargs, kwnames);
+}
+
+static PyObject *
+connection_executemany(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"command", "args", "timeout", NULL};
+    ConnectionObject *connection = (ConnectionObject *)self;
+    PyObject *command, *sets, *timeout = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|$O:executemany", names, &command, &sets, &timeout)) {
+        return NULL;
+    }
+    OperationObject *op = hp_operation_new(connection->pool, connection, HP_OP_EXECUTEMANY);
+    if (op == NULL) {
+        return NULL;
+    }
+    op->record_class = (PyTypeObject *)Py_NewRef((PyObject *)connection->pool->record_class);
+    op->query = Py_NewRef(command);
+    op->args = Py_NewRef(sets);
+    op->timeout = Py_NewRef(timeout);
+    return (PyObject *)op;
+}
+
+/* ---- the session ---- */
+
+static PyObject *
+connection_close(PyObject *object, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"timeout", NULL};
+    ConnectionObject *self = (ConnectionObject *)object;
+    PyObject *timeout = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$O:close", names, &timeout)) {
+        return NULL;
+    }
+    if (!self->pool->dedicated || self->conn == NULL || self->in_init || self->pool->finished) {
+        hp_connection_release(self);
+        return Py_NewRef(state_of(self)->binding.finished);
+    }
+    return (PyObject *)hp_operation_new(self->pool, self, HP_OP_CLOSE);
+}
+
+static PyObject *
+connection_terminate(PyObject *object, PyObject *unused)
+{
+    ConnectionObject *self = (ConnectionObject *)object;
+    (void)unused;
+    if (self->conn == NULL || hp_pool_check(self->pool) < 0) {
+        PyErr_Clear();
+        Py_RETURN_NONE;
+    }
+    hp_error err;
+    hp_error_set(&err, HP_ERR_CLOSED, "the connection was terminated");
+    hp_conn_break(self->conn, &err);
+    if (self->pool->dedicated) {
+        hp_connection_release(self);
+        hp_pool_terminate(self->pool->engine);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+connection_is_closed(PyObject *object, PyObject *unused)
+{
+    ConnectionObject *self = (ConnectionObject *)object;
+    (void)unused;
+    if (self->conn == NULL && !self->pool->dedicated) {
+        hp_connection_check(self, "is_closed");
+        return NULL;
+    }
+    return PyBool_FromLong(self->conn == NULL || self->conn->state != HP_CONN_READY);
+}
+
+static PyObject *
+connection_is_in_transaction(PyObject *object, PyObject *unused)
+{
+    ConnectionObject *self = (ConnectionObject *)object;
+    (void)unused;
+    if (hp_connection_check(self, "is_in_transaction") < 0) {
+        return NULL;
+    }
+    return PyBool_FromLong(hp_conn_in_transaction(self->conn));
+}
+
+static PyObject *
+connection_get_server_pid(PyObject *object, PyObject *unused)
+{
+    ConnectionObject *self = (ConnectionObject *)object;
+    (void)unused;
+    if (hp_connection_check(self, "get_server_pid") < 0) {
+        return NULL;
+    }
+    return PyLong_FromLong(PQbackendPID(self->conn->pg));
+}
+
+static PyObject *
+connection_parameter_status(PyObject *object, PyObject *name)
+{
+    ConnectionObject *self = (ConnectionObject *)object;
+    const char *parameter = PyUnicode_AsUTF8(name);
+    if (parameter == NULL || hp_connection_check(self, "get_settings") < 0) {
+        return NULL;
+    }
+    const char *value = PQparameterStatus(self->conn->pg, parameter);
+    if (value == NULL) {
+        Py_RETURN_NONE;
+    }
+    return PyUnicode_FromString(value);
+}
+
+static PyObject *
+connection_server_version_num(PyObject *object, PyObject *unused)
+{
+    ConnectionObject *self = (ConnectionObject *)object;
+    (void)unused;
+    if (hp_connection_check(self, "get_server_version") < 0) {
+        return NULL;
+    }
+    return PyLong_FromLong(PQserverVersion(self->conn->pg));
+}
+
+static PyObject *
+connection_get_pool(PyObject *self, void *closure)
+{
+    (void)closure;
+    return Py_NewRef((PyObject *)((ConnectionObject *)self)->pool);
+}
+
+static PyObject *
+connection_get_released(PyObject *object, void *closure)
+{
+    ConnectionObject *self = (ConnectionObject *)object;
+    (void)closure;
+    return PyBool_FromLong(self->conn == NULL && !self->pool->dedicated);
+}
+
+#define FAST(function) (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
+#define KEYWORDS(function) (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
+
+static PyMethodDef connection_methods[] = {
+    {"fetch", FAST(connection_fetch),
+     "fetch(query, *args, timeout=None, record_class=None)\n--\n\nRun a query; a list of Record."},
+    {"fetchrow", FAST(connection_fetchrow),
+     "fetchrow(query, *args, timeout=None, record_class=None)\n--\n\nRun a query; its first row, or None."},
+    {"fetchval", FAST(connection_fetchval),
+     "fetchval(query, *args, column=0, timeout=None)\n--\n\nRun a query; one value of its first row, or None."},
+    {"execute", FAST(connection_execute),
+     "execute(query, *args, timeout=None)\n--\n\nRun a command, or without arguments a script; the last status tag."},
+    {"executemany", KEYWORDS(connection_executemany),
+     "executemany(command, args, *, timeout=None)\n--\n\nRun a command for each sequence of arguments: all or none."},
+    {"close", KEYWORDS(connection_close), "close(*, timeout=None)\n--\n\nClose the session, or release the lease."},
+    {"terminate", connection_terminate, METH_NOARGS, "Close the session at once, without waiting for the server."},
+    {"is_closed", connection_is_closed, METH_NOARGS, "Is the session closed?"},
+    {"is_in_transaction", connection_is_in_transaction, METH_NOARGS, "Is a transaction open?"},
+    {"get_server_pid", connection_get_server_pid, METH_NOARGS, "The process id of the server's session."},
+    {"_parameter_status", connection_parameter_status, METH_O, NULL},
+    {"_server_version_num", connection_server_version_num, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef connection_getset[] = {
+    {"_pool", connection_get_pool, NULL, NULL, NULL},
+    {"_released", connection_get_released, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot connection_slots[] = {
+    {Py_tp_doc, "One lease of a server session. Made by a Pool only."},
+    {Py_tp_dealloc, connection_dealloc},
+    {Py_tp_traverse, connection_traverse},
+    {Py_tp_clear, connection_clear},
+    {Py_tp_finalize, connection_finalize},
+    {Py_tp_repr, connection_repr},
+    {Py_tp_methods, connection_methods},
+    {Py_tp_getset, connection_getset},
+    {0, NULL},
+};
+
+static PyType_Spec connection_spec = {
+    .name = "holisticpool._core.Connection",
+    .basicsize = sizeof(ConnectionObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = connection_slots,
+};
+
+int
+hp_connection_type_init(PyObject *module, hp_binding_state *state)
+{
+    state->ConnectionType = (PyTypeObject *)PyType_FromModuleAndSpec(module, &connection_spec, NULL);
+    return state->ConnectionType ? PyModule_AddType(module, state->ConnectionType) : -1;
+}

@@ -1,0 +1,450 @@
+/*
+ * loop.c - between the engine and asyncio: what the engine's callbacks do, and
+ * the one reader that drives it.
+ *
+ * All callbacks run with the GIL, in the thread of the loop (or of whoever drops
+ * the last reference to a lease), and run no code of the user but decoders,
+ * which are ours, and the start of an init hook's task.
+ */
+#include "module.h"
+
+#include "engine/connect.h"
+
+#include <string.h>
+
+static OperationObject *
+op_of(hp_request *req)
+{
+    return req->user;
+}
+
+static hp_pool_report
+report_of(PoolObject *pool)
+{
+    const hp_pool *engine = pool->engine;
+    return (hp_pool_report){
+        .leased = hp_pool_count(engine, HP_USE_LEASED),
+        .waiting = engine->waiters.count,
+        .max_size = engine->config.max_size,
+        .longest_lease = hp_pool_longest_lease(engine),
+        .attempts = engine->failures,
+    };
+}
+
+static PyObject *
+exception_of(PoolObject *pool, const hp_error *err, PyObject *query)
+{
+    hp_pool_report report = {0};
+    if (err->kind == HP_ERR_EXHAUSTED || err->kind == HP_ERR_TOO_MANY_WAITERS || err->kind == HP_ERR_DOWN) {
+        report = report_of(pool);
+    }
+    return hp_errors_new(&pool->state->errors, err, &report, query);
+}
+
+/* ---- requests ---- */
+
+static hp_bind_result
+described(hp_request *req, const PGresult *description)
+{
+    hp_bind_result rc = hp_statement_described(op_of(req), description);
+    if (rc == HP_FAILED) {
+        op_of(req)->exception = hp_errors_take();
+    }
+    return rc;
+}
+
+static hp_bind_result
+looked_up(hp_request *req, const PGresult *rows)
+{
+    hp_bind_result rc = hp_statement_looked_up(op_of(req), rows);
+    if (rc == HP_FAILED) {
+        op_of(req)->exception = hp_errors_take();
+    }
+    return rc;
+}
+
+static int
+bind(hp_request *req)
+{
+    int rc = hp_statement_bind(op_of(req));
+    if (rc < 0) {
+        op_of(req)->exception = hp_errors_take();
+    }
+    return rc;
+}
+
+static void
+bind_set(hp_request *req, int i)
+{
+    hp_statement_bind_set(op_of(req), i);
+}
+
+static hp_stmt *
+renew(hp_request *req)
+{
+    OperationObject *op = op_of(req);
+    hp_stmt *stmt = hp_statement_renew(op->pool, op->query, req->stmt);
+    if (stmt == NULL) {
+        PyErr_Clear(); /* out of memory; the engine reports it */
+    }
+    return stmt;
+}
+
+static void
+finish_lease(OperationObject *op)
+{
+    hp_conn *conn = op->req.conn;
+    PyObject *connection = hp_connection_new(op->pool, conn);
+    if (connection == NULL) {
+        hp_pool_release(conn);
+        hp_operation_finish_with_error(op);
+        return;
+    }
+    hp_operation_finish(op, connection, NULL);
+}
+
+static void
+done(hp_request *req, PGresult *result, const hp_error *err)
+{
+    OperationObject *op = op_of(req);
+    if (err != NULL) {
+        PQclear(result);
+        PyObject *exception = op->exception; /* HP_ERR_BINDING: kept above */
+        op->exception = NULL;
+        if (exception == NULL) {
+            exception = exception_of(op->pool, err, op->query);
+        }
+        if (exception == NULL) {
+            exception = hp_errors_take();
+        }
+        hp_operation_finish(op, NULL, exception);
+        return;
+    }
+    if (op->kind == HP_OP_ACQUIRE) {
+        finish_lease(op);
+        return;
+    }
+    PyObject *value = hp_statement_result(op, result);
+    PQclear(result);
+    if (value == NULL) {
+        hp_operation_finish_with_error(op);
+    }
+    else {
+        hp_operation_finish(op, value, NULL);
+    }
+}
+
+static void
+released(hp_request *req)
+{
+    OperationObject *op = op_of(req);
+    op->in_engine = false;
+    Py_DECREF(op);
+}
+
+/* ---- names ---- */
+
+static const char JOB_NAME[] = "holisticpool.resolution";
+
+/* The task of a resolution is gone without having called back (its loop was
+ * closed): nobody else will free the job. */
+static void
+free_job(PyObject *capsule)
+{
+    hp_resolution *job = PyCapsule_GetPointer(capsule, JOB_NAME);
+    if (job != NULL && PyCapsule_GetContext(capsule) == NULL) {
+        hp_resolution_done(job, 0, NULL, "the event loop is gone");
+    }
+}
+
+static void
+answer(PyObject *capsule, int n, const char *const *addresses, const char *why)
+{
+    hp_resolution *job = PyCapsule_GetPointer(capsule, JOB_NAME);
+    PyCapsule_SetContext(capsule, job); /* answered */
+    hp_resolution_done(job, n, addresses, why);
+}
+
+static void
+answer_with_error(PyObject *capsule)
+{
+    PyObject *exception = hp_errors_take();
+    PyObject *text = exception ? PyObject_Str(exception) : NULL;
+    const char *why = text ? PyUnicode_AsUTF8(text) : NULL;
+    answer(capsule, 0, NULL, why ? why : "unknown reason");
+    PyErr_Clear();
+    Py_XDECREF(text);
+    Py_XDECREF(exception);
+}
+
+/* socket.getaddrinfo's list to distinct numeric addresses, in order. */
+static void
+answer_with_addresses(PyObject *capsule, PyObject *infos)
+{
+    enum { MOST_ADDRESSES = 64 };
+    const char *addresses[MOST_ADDRESSES];
+    int n = 0;
+    PyObject *list = PySequence_Fast(infos, "getaddrinfo() did not return a sequence");
+    Py_ssize_t len = list ? PySequence_Fast_GET_SIZE(list) : 0;
+    for (Py_ssize_t i = 0; i < len && n < MOST_ADDRESSES; i++) {
+        PyObject *info = PySequence_Fast_GET_ITEM(list, i);
+        PyObject *sockaddr = PyTuple_Check(info) && PyTuple_GET_SIZE(info) == 5 ? PyTuple_GET_ITEM(info, 4) : NULL;
+        if (sockaddr == NULL || !PyTuple_Check(sockaddr) || PyTuple_GET_SIZE(sockaddr) < 2) {
+            continue;
+        }
+        PyObject *host = PyTuple_GET_ITEM(sockaddr, 0);
+        const char *address = PyUnicode_Check(host) ? PyUnicode_AsUTF8(host) : NULL;
+        bool known = address == NULL;
+        for (int j = 0; j < n && !known; j++) {
+            known = strcmp(addresses[j], address) == 0;
+        }
+        if (!known) {
+            addresses[n++] = address;
+        }
+    }
+    if (PyErr_Occurred()) {
+        answer_with_error(capsule);
+    }
+    else {
+        answer(capsule, n, addresses, "no address was found");
+    }
+    Py_XDECREF(list);
+}
+
+static PyObject *
+on_resolved(PyObject *capsule, PyObject *task)
+{
+    PyObject *infos = PyObject_CallMethod(task, "result", NULL);
+    if (infos == NULL) {
+        answer_with_error(capsule);
+    }
+    else {
+        answer_with_addresses(capsule, infos);
+        Py_DECREF(infos);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef on_resolved_def = {"on_resolved", on_resolved, METH_O, NULL};
+
+/* New reference: the task or future that runs `awaitable` (stolen). */
+static PyObject *
+run_in_loop(PoolObject *pool, PyObject *awaitable)
+{
+    if (awaitable == NULL) {
+        return NULL;
+    }
+    PyObject *args = PyTuple_Pack(1, awaitable);
+    PyObject *keywords = PyDict_New();
+    PyObject *task = NULL;
+    if (args != NULL && keywords != NULL &&
+        PyDict_SetItem(keywords, pool->state->binding.str_loop, pool->loop) == 0) {
+        task = PyObject_Call(pool->state->binding.ensure_future, args, keywords);
+    }
+    Py_XDECREF(args);
+    Py_XDECREF(keywords);
+    Py_DECREF(awaitable);
+    return task;
+}
+
+static int
+call_when_done(PoolObject *pool, PyObject *task, PyMethodDef *def, PyObject *self)
+{
+    PyObject *callback = PyCFunction_New(def, self);
+    PyObject *none =
+        callback ? PyObject_CallMethodOneArg(task, pool->state->binding.str_add_done_callback, callback) : NULL;
+    Py_XDECREF(callback);
+    Py_XDECREF(none);
+    return none == NULL ? -1 : 0;
+}
+
+static void
+resolve(void *user, hp_resolution *job, const char *host, const char *port)
+{
+    enum { STREAM = 1 }; /* socket.SOCK_STREAM */
+    PoolObject *pool = user;
+    PyObject *capsule = PyCapsule_New(job, JOB_NAME, free_job);
+    if (capsule == NULL) {
+        PyErr_Clear();
+        hp_resolution_done(job, 0, NULL, "out of memory");
+        return;
+    }
+    PyObject *method = PyObject_GetAttr(pool->loop, pool->state->binding.str_getaddrinfo);
+    PyObject *args = Py_BuildValue("(ss)", host, port);
+    PyObject *keywords = Py_BuildValue("{s:i}", "type", STREAM);
+    PyObject *awaitable = method && args && keywords ? PyObject_Call(method, args, keywords) : NULL;
+    PyObject *task = run_in_loop(pool, awaitable);
+    if (task == NULL || call_when_done(pool, task, &on_resolved_def, capsule) < 0) {
+        answer_with_error(capsule);
+    }
+    Py_XDECREF(task);
+    Py_XDECREF(method);
+    Py_XDECREF(args);
+    Py_XDECREF(keywords);
+    Py_DECREF(capsule);
+}
+
+/* ---- init hook ---- */
+
+static void
+session_ready(ConnectionObject *connection)
+{
+    hp_conn *conn = connection->conn;
+    PoolObject *pool = connection->pool;
+    PyObject *text = NULL;
+    const char *why = NULL;
+    bool ok = !PyErr_Occurred();
+    if (!ok) {
+        Py_XSETREF(pool->init_error, hp_errors_take());
+        text = PyObject_Str(pool->init_error);
+        why = text ? PyUnicode_AsUTF8(text) : NULL;
+        PyErr_Clear();
+    }
+    connection->conn = NULL; /* the hook's lease ends here */
+    if (conn != NULL) {
+        hp_pool_session_ready(conn, ok, why);
+    }
+    Py_XDECREF(text);
+}
+
+static PyObject *
+on_initialized(PyObject *self, PyObject *task)
+{
+    PyObject *result = PyObject_CallMethod(task, "result", NULL);
+    session_ready((ConnectionObject *)self);
+    Py_XDECREF(result);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef on_initialized_def = {"on_initialized", on_initialized, METH_O, NULL};
+
+static void
+session_opened(void *user, hp_conn *conn)
+{
+    PoolObject *pool = user;
+    PyObject *connection = hp_connection_new(pool, conn);
+    if (connection == NULL) {
+        PyErr_Clear();
+        hp_pool_session_ready(conn, false, "out of memory");
+        return;
+    }
+    ((ConnectionObject *)connection)->in_init = true;
+    PyObject *task = run_in_loop(pool, PyObject_CallOneArg(pool->on_connect, connection));
+    if (task == NULL || call_when_done(pool, task, &on_initialized_def, connection) < 0) {
+        session_ready((ConnectionObject *)connection);
+    }
+    Py_XDECREF(task);
+    Py_DECREF(connection);
+}
+
+/* ---- the pool as a whole ---- */
+
+static void
+opened(void *user, const hp_error *err)
+{
+    PoolObject *pool = user;
+    OperationObject *op = pool->opening;
+    pool->opening = NULL;
+    if (err != NULL) {
+        pool->finished = true;
+        hp_loop_stop_reading(pool);
+    }
+    if (op == NULL) {
+        return;
+    }
+    if (err == NULL) {
+        hp_operation_finish(op, Py_NewRef(Py_None), NULL);
+        return;
+    }
+    PyObject *exception = Py_XNewRef(pool->init_error);
+    if (exception == NULL) {
+        exception = exception_of(pool, err, NULL);
+    }
+    hp_operation_finish(op, NULL, exception ? exception : hp_errors_take());
+}
+
+static void
+closed(void *user)
+{
+    PoolObject *pool = user;
+    PyObject *waiting = pool->closing;
+    pool->closing = NULL;
+    pool->finished = true;
+    hp_loop_stop_reading(pool);
+    for (Py_ssize_t i = 0; waiting != NULL && i < PyList_GET_SIZE(waiting); i++) {
+        OperationObject *op = (OperationObject *)PyList_GET_ITEM(waiting, i);
+        hp_operation_finish(op, Py_NewRef(Py_None), NULL);
+    }
+    Py_XDECREF(waiting);
+}
+
+const hp_callbacks hp_loop_callbacks = {
+    .described = described,
+    .looked_up = looked_up,
+    .bind = bind,
+    .bind_set = bind_set,
+    .renew = renew,
+    .done = done,
+    .released = released,
+    .resolve = resolve,
+    .session_opened = session_opened,
+    .opened = opened,
+    .closed = closed,
+};
+
+/* ---- the reader ---- */
+
+static PyObject *
+on_readable(PyObject *self, PyObject *unused)
+{
+    PoolObject *pool = (PoolObject *)self;
+    (void)unused;
+    if (pool->generation == hp_fork_generation) {
+        hp_pool_run_reactor(pool->engine);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef on_readable_def = {"on_readable", on_readable, METH_NOARGS, NULL};
+
+int
+hp_loop_start_reading(PoolObject *pool)
+{
+    hp_binding_state *binding = &pool->state->binding;
+    PyObject *callback = PyCFunction_New(&on_readable_def, (PyObject *)pool);
+    PyObject *fd = PyLong_FromLong(hp_pool_fd(pool->engine));
+    PyObject *none = callback && fd ? PyObject_CallMethodObjArgs(pool->loop, binding->str_add_reader, fd, callback, NULL)
+                                    : NULL;
+    Py_XDECREF(callback);
+    Py_XDECREF(fd);
+    Py_XDECREF(none);
+    if (none == NULL) {
+        return -1;
+    }
+    pool->reading = true;
+    return 0;
+}
+
+void
+hp_loop_stop_reading(PoolObject *pool)
+{
+    hp_binding_state *binding = &pool->state->binding;
+    PyObject *type, *value, *traceback;
+    if (!pool->reading) {
+        return;
+    }
+    pool->reading = false;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyObject *is_closed = PyObject_CallMethodNoArgs(pool->loop, binding->str_is_closed);
+    if (is_closed != NULL && !PyObject_IsTrue(is_closed)) {
+        PyObject *fd = PyLong_FromLong(hp_pool_fd(pool->engine));
+        PyObject *done = fd ? PyObject_CallMethodOneArg(pool->loop, binding->str_remove_reader, fd) : NULL;
+        Py_XDECREF(fd);
+        Py_XDECREF(done);
+    }
+    Py_XDECREF(is_closed);
+    if (PyErr_Occurred()) {
+        PyErr_WriteUnraisable(pool->loop);
+    }
+    PyErr_Restore(type, value, traceback);
+}

@@ -1,0 +1,1156 @@
+/*
+ * operation.c - the awaitable that every I/O method returns.
+ *
+ * An Operation is a coroutine to whoever runs it (send, throw, close, await)
+ * and, once it is suspended, also the future that it yields to its task: a task
+ * that gets it adds its wake-up as done-callback, and resumes it when the answer
+ * is there. No Python frame of ours runs in between.
+ *
+ *   NEW --first send--> PENDING --answer--> DONE --send--> CLOSED
+ *    |                     |                  |
+ *    +--answer at once-----|----------------->+   (an idle connection, bad input)
+ *    +--close/throw--> CLOSED <--throw/close--+   (abandons the request, or gives
+ *                                                  an undelivered lease back)
+ *
+ * It is lazy like a coroutine: nothing happens before the first await, and one
+ * never awaited warns. As long as it is NEW it does not look like a future
+ * (_asyncio_future_blocking is None), so that gather, wait_for, shield and
+ * create_task make a task of it.
+ *
+ * Cancellation: the task calls cancel() on what it waits for. The request is
+ * abandoned to the engine, which cleans up without any further step of the task.
+ */
+#include "module.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { MAX_FREE = 128 };
+
+static hp_state *
+state_of(OperationObject *op)
+{
+    return op->pool->state;
+}
+
+static const char *const POOL_NAMES[] = {"Pool.fetch",       "Pool.fetchrow", "Pool.fetchval", "Pool.execute",
+                                         "Pool.executemany", "Pool.acquire",  "Pool.open",     "Pool.close"};
+static const char *const CONNECTION_NAMES[] = {"Connection.fetch",       "Connection.fetchrow", "Connection.fetchval",
+                                               "Connection.execute",     "Connection.executemany",
+                                               "Connection.acquire",     "Connection.open",     "Connection.close"};
+
+const char *
+hp_op_name(const OperationObject *op)
+{
+    return op->connection != NULL && op->kind != HP_OP_ACQUIRE ? CONNECTION_NAMES[op->kind] : POOL_NAMES[op->kind];
+}
+
+/* ---- life ---- */
+
+OperationObject *
+hp_operation_new(PoolObject *pool, ConnectionObject *connection, hp_op_kind kind)
+{
+    hp_binding_state *binding = &pool->state->binding;
+    OperationObject *op = binding->free_operations;
+    if (op != NULL) {
+        binding->free_operations = (void *)op->pool;
+        binding->free_count--;
+        Py_INCREF(binding->OperationType);
+        PyObject_INIT((PyObject *)op, binding->OperationType);
+    }
+    else {
+        op = PyObject_GC_New(OperationObject, binding->OperationType);
+        if (op == NULL) {
+            return NULL;
+        }
+        memset(&op->encoded, 0, sizeof op->encoded);
+    }
+    op->pool = (PoolObject *)Py_NewRef((PyObject *)pool);
+    op->connection = (ConnectionObject *)Py_XNewRef((PyObject *)connection);
+    op->kind = kind;
+    op->state = HP_OP_NEW;
+    op->blocking = op->cancelled = op->in_engine = false;
+    op->query = op->args = op->timeout = op->result = op->exception = op->cancel_message = NULL;
+    op->callback = op->context = op->more_callbacks = NULL;
+    op->record_class = NULL;
+    op->column = 0;
+    op->plan = NULL;
+    op->lookup_arg = NULL;
+    op->req.stmt = NULL;
+    op->req.state = HP_REQ_NEW;
+    PyObject_GC_Track(op);
+    return op;
+}
+
+static int
+op_traverse(OperationObject *op, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(op->pool);
+    Py_VISIT(op->connection);
+    Py_VISIT(op->args);
+    Py_VISIT(op->timeout);
+    Py_VISIT(op->record_class);
+    Py_VISIT(op->result);
+    Py_VISIT(op->exception);
+    Py_VISIT(op->cancel_message);
+    Py_VISIT(op->callback);
+    Py_VISIT(op->context);
+    Py_VISIT(op->more_callbacks);
+    return 0;
+}
+
+/* Everything but the pool, which dealloc needs to the end. */
+static int
+op_clear(OperationObject *op)
+{
+    Py_CLEAR(op->connection);
+    Py_CLEAR(op->query);
+    Py_CLEAR(op->args);
+    Py_CLEAR(op->timeout);
+    Py_CLEAR(op->record_class);
+    Py_CLEAR(op->result);
+    Py_CLEAR(op->exception);
+    Py_CLEAR(op->cancel_message);
+    Py_CLEAR(op->callback);
+    Py_CLEAR(op->context);
+    Py_CLEAR(op->more_callbacks);
+    return 0;
+}
+
+/* A lease that nobody received goes back. */
+static void
+drop_result(OperationObject *op)
+{
+    if (op->kind == HP_OP_ACQUIRE && op->result != NULL) {
+        hp_connection_release((ConnectionObject *)op->result);
+    }
+    Py_CLEAR(op->result);
+    Py_CLEAR(op->exception);
+}
+
+/* Not tp_finalize: CPython calls that once in the life of an object's memory,
+ * and the free list gives ours several lives. */
+static void
+finalize(OperationObject *op)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (op->state == HP_OP_NEW) {
+        if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "coroutine '%s' was never awaited", hp_op_name(op)) < 0) {
+            PyErr_WriteUnraisable(NULL);
+        }
+    }
+    else {
+        drop_result(op);
+    }
+    op->state = HP_OP_CLOSED;
+    PyErr_Restore(type, value, traceback);
+}
+
+static void
+op_dealloc(OperationObject *op)
+{
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    if (op->state == HP_OP_NEW || op->state == HP_OP_DONE) {
+        finalize(op);
+    }
+    op_clear(op);
+    hp_stmt_unref(op->req.stmt);
+    op->req.stmt = NULL;
+    hp_plan_free(op->plan);
+    PyMem_Free(op->lookup_arg);
+    hp_encoded_clear(&op->encoded);
+    PoolObject *pool = op->pool;
+    hp_binding_state *binding = &pool->state->binding;
+    if (binding->free_count < MAX_FREE && binding->OperationType == type) {
+        op->pool = binding->free_operations; /* the chain */
+        binding->free_operations = op;
+        binding->free_count++;
+    }
+    else {
+        hp_buf_free(&op->encoded.buf);
+        PyObject_GC_Del(op);
+    }
+    Py_DECREF(pool);
+    Py_DECREF(type);
+}
+
+void
+hp_operation_free_list_clear(hp_binding_state *state)
+{
+    while (state->free_operations != NULL) {
+        OperationObject *op = state->free_operations;
+        state->free_operations = (void *)op->pool;
+        hp_buf_free(&op->encoded.buf);
+        PyObject_GC_Del(op);
+    }
+    state->free_count = MAX_FREE; /* nothing is put there any more */
+}
+
+/* ---- the answer ---- */
+
+static void
+schedule(OperationObject *op, PyObject *callback, PyObject *context)
+{
+    PyObject *args[] = {callback, (PyObject *)op, context};
+    PyObject *kwnames = context ? state_of(op)->binding.kw_context : NULL;
+    PyObject *handle = PyObject_Vectorcall(op->pool->call_soon, args, 2, kwnames);
+    if (handle == NULL) {
+        PyErr_WriteUnraisable(callback); /* the loop is closed: nobody waits any more */
+        return;
+    }
+    Py_DECREF(handle);
+}
+
+static void
+wake_up(OperationObject *op)
+{
+    PyObject *callback = op->callback;
+    PyObject *context = op->context;
+    PyObject *more = op->more_callbacks;
+    op->callback = op->context = op->more_callbacks = NULL;
+    if (callback != NULL) {
+        schedule(op, callback, context);
+    }
+    for (Py_ssize_t i = 0; more != NULL && i < PyList_GET_SIZE(more); i++) {
+        PyObject *pair = PyList_GET_ITEM(more, i);
+        PyObject *its_context = PyTuple_GET_ITEM(pair, 1);
+        schedule(op, PyTuple_GET_ITEM(pair, 0), its_context == Py_None ? NULL : its_context);
+    }
+    Py_XDECREF(callback);
+    Py_XDECREF(context);
+    Py_XDECREF(more);
+}
+
+void
+hp_operation_finish(OperationObject *op, PyObject *result, PyObject *exception)
+{
+    op->result = result;
+    op->exception = exception;
+    op->state = HP_OP_DONE;
+    wake_up(op);
+}
+
+void
+hp_operation_finish_with_error(OperationObject *op)
+{
+    hp_operation_finish(op, NULL, hp_errors_take());
+}
+
+/* ---- starting ---- */
+
+int
+hp_timeout_from_object(PyObject *object, hp_time *timeout)
+{
+    if (object == NULL || object == Py_None) {
+        *timeout = HP_NEVER;
+        return 0;
+    }
+    if (PyBool_Check(object)) {
+        PyErr_SetString(PyExc_ValueError, "invalid timeout value: expected non-negative float (got bool)");
+        return -1;
+    }
+    double seconds = PyFloat_AsDouble(object);
+    if (seconds == -1.0 && PyErr_Occurred()) {
+        PyErr_Clear();
+        PyErr_Format(PyExc_ValueError, "invalid timeout value: expected non-negative float (got %R)", object);
+        return -1;
+    }
+    if (isnan(seconds)) {
+        PyErr_SetString(PyExc_ValueError, "invalid timeout value: expected non-negative float (got nan)");
+        return -1;
+    }
+    /* beyond a century it is for ever */
+    *timeout = seconds > 3.2e9 ? HP_NEVER : (seconds > 0 ? (hp_time)(seconds * 1e6) : 0);
+    return 0;
+}
+
+/* HP_OP_OPEN and HP_OP_CLOSE: the pool as a whole. */
+static int
+start_pool_op(OperationObject *op)
+{
+    PoolObject *pool = op->pool;
+    op->state = HP_OP_PENDING;
+    if (op->kind == HP_OP_OPEN) {
+        pool->opening = op;
+        if (hp_pool_open(pool->engine) < 0) {
+            pool->opening = NULL;
+            PyErr_NoMemory();
+            hp_operation_finish_with_error(op);
+        }
+        return 0;
+    }
+    if (pool->finished) {
+        hp_operation_finish(op, Py_NewRef(Py_None), NULL);
+        return 0;
+    }
+    if (pool->closing == NULL) {
+        pool->closing = PyList_New(0);
+        if (pool->closing == NULL) {
+            return -1;
+        }
+    }
+    if (PyList_Append(pool->closing, (PyObject *)op) < 0) {
+        return -1;
+    }
+    if (op->connection != NULL) {
+        hp_connection_release(op->connection);
+    }
+    hp_pool_close(pool->engine);
+    return 0;
+}
+
+static int
+set_deadlines(OperationObject *op)
+{
+    PoolObject *pool = op->pool;
+    hp_request *req = &op->req;
+    req->acquire_timeout = op->connection ? HP_NEVER : pool->acquire_timeout;
+    if (op->timeout == NULL || (op->timeout == Py_None && op->kind != HP_OP_ACQUIRE)) {
+        req->command_timeout = pool->command_timeout;
+        return 0;
+    }
+    hp_time timeout;
+    if (hp_timeout_from_object(op->timeout, &timeout) < 0) {
+        return -1;
+    }
+    req->command_timeout = HP_NEVER;
+    if (op->kind == HP_OP_ACQUIRE) {
+        req->acquire_timeout = timeout;
+    }
+    else if (timeout != HP_NEVER) {
+        req->deadline = hp_now() + timeout;
+    }
+    return 0;
+}
+
+/* An idle connection is had without asking the engine to queue anything. */
+static int
+acquire_now(OperationObject *op)
+{
+    hp_conn *conn = hp_pool_try_acquire(op->pool->engine);
+    if (conn == NULL) {
+        return 0;
+    }
+    PyObject *connection = hp_connection_new(op->pool, conn);
+    if (connection == NULL) {
+        hp_pool_release(conn);
+        return -1;
+    }
+    hp_operation_finish(op, connection, NULL);
+    return 1;
+}
+
+/* (sequence, ...) -> tuple of tuples */
+static int
+freeze_sets(OperationObject *op)
+{
+    PyObject *sets = PySequence_Tuple(op->args);
+    if (sets == NULL) {
+        return -1;
+    }
+    Py_SETREF(op->args, sets);
+    PyObject *frozen = PyTuple_New(PyTuple_GET_SIZE(sets));
+    for (Py_ssize_t i = 0; frozen != NULL && i < PyTuple_GET_SIZE(sets); i++) {
+        PyObject *item = PyTuple_GET_ITEM(sets, i);
+        PyObject *set = NULL;
+        if (PyUnicode_Check(item) || PyBytes_Check(item) || PyDict_Check(item) || !PySequence_Check(item)) {
+            PyErr_Format(state_of(op)->errors.ClientDataError,
+                         "invalid input in executemany() sequence element #%zd: a sequence of arguments is expected, "
+                         "got %.100s",
+                         i, Py_TYPE(item)->tp_name);
+        }
+        else {
+            set = PySequence_Tuple(item);
+        }
+        if (set == NULL) {
+            Py_CLEAR(frozen);
+            break;
+        }
+        PyTuple_SET_ITEM(frozen, i, set);
+    }
+    if (frozen == NULL) {
+        return -1;
+    }
+    Py_SETREF(op->args, frozen);
+    return 0;
+}
+
+static hp_request_kind
+request_kind(const OperationObject *op)
+{
+    if (op->kind == HP_OP_ACQUIRE) {
+        return HP_REQ_LEASE;
+    }
+    if (op->kind == HP_OP_EXECUTEMANY) {
+        return HP_REQ_BATCH;
+    }
+    /* As in asyncpg: without arguments execute() takes a script. */
+    return op->kind == HP_OP_EXECUTE && op->args == NULL ? HP_REQ_SCRIPT : HP_REQ_STATEMENT;
+}
+
+static int
+prepare_request(OperationObject *op)
+{
+    hp_request *req = &op->req;
+    hp_request_init(req, request_kind(op));
+    req->user = op;
+    if (set_deadlines(op) < 0) {
+        return -1;
+    }
+    if (op->kind == HP_OP_ACQUIRE) {
+        return 0;
+    }
+    if (op->kind == HP_OP_EXECUTEMANY) {
+        if (freeze_sets(op) < 0) {
+            return -1;
+        }
+        if (PyTuple_GET_SIZE(op->args) > INT_MAX) {
+            PyErr_SetString(PyExc_OverflowError, "too many elements for executemany()");
+            return -1;
+        }
+        req->sets = (int)PyTuple_GET_SIZE(op->args);
+    }
+    req->stmt = hp_statement_get(op->pool, op->query);
+    if (req->stmt == NULL) {
+        return -1;
+    }
+    req->script = req->stmt->sql;
+    if (req->kind != HP_REQ_SCRIPT && req->stmt->described) {
+        if (hp_statement_bind(op) < 0) {
+            return -1;
+        }
+        req->bound = true;
+    }
+    return 0;
+}
+
+static int
+submit(OperationObject *op)
+{
+    op->state = HP_OP_PENDING;
+    op->in_engine = true;
+    Py_INCREF(op); /* the engine's, until released */
+    if (op->connection == NULL) {
+        hp_pool_submit(op->pool->engine, &op->req);
+    }
+    else {
+        hp_pool_run_leased(op->connection->conn, &op->req);
+    }
+    return 0;
+}
+
+static int
+check_connection(OperationObject *op)
+{
+    if (op->connection == NULL) {
+        return 0;
+    }
+    if (hp_connection_check(op->connection, strchr(hp_op_name(op), '.') + 1) < 0) {
+        return -1;
+    }
+    if (hp_conn_is_busy(op->connection->conn)) {
+        PyErr_SetString(state_of(op)->errors.InterfaceError,
+                        "cannot perform operation: another operation is in progress");
+        return -1;
+    }
+    return 0;
+}
+
+/* 0: started, or finished already; -1: an exception is set, nothing was started. */
+static int
+start(OperationObject *op)
+{
+    if (hp_pool_check(op->pool) < 0 || hp_pool_check_loop(op->pool) < 0) {
+        return -1;
+    }
+    if (op->kind == HP_OP_OPEN || op->kind == HP_OP_CLOSE) {
+        return start_pool_op(op);
+    }
+    if (op->kind == HP_OP_ACQUIRE) {
+        int rc = acquire_now(op);
+        if (rc != 0) {
+            return rc < 0 ? -1 : 0;
+        }
+    }
+    if (check_connection(op) < 0 || prepare_request(op) < 0) {
+        return -1;
+    }
+    if (op->req.deadline != HP_NEVER && op->req.deadline <= hp_now()) {
+        PyErr_SetString(state_of(op)->errors.QueryTimeoutError, "the timeout was over before the statement was sent");
+        return -1;
+    }
+    if (op->req.kind == HP_REQ_BATCH && op->req.sets == 0) {
+        hp_operation_finish(op, Py_NewRef(Py_None), NULL);
+        return 0;
+    }
+    return submit(op);
+}
+
+/* ---- leaving ---- */
+
+/* Nobody waits for the answer any more. */
+static void
+abandon(OperationObject *op)
+{
+    PoolObject *pool = op->pool;
+    if (op->in_engine) {
+        hp_request_abandon(&op->req);
+        return;
+    }
+    if (pool->opening == op) {
+        pool->opening = NULL;
+    }
+    if (pool->closing != NULL) {
+        Py_ssize_t i = PySequence_Index(pool->closing, (PyObject *)op);
+        if (i < 0 || PyList_SetSlice(pool->closing, i, i + 1, NULL) < 0) {
+            PyErr_Clear(); /* it was not in the list */
+        }
+    }
+}
+
+/* ---- the coroutine protocol ---- */
+
+static void
+raise_stored(OperationObject *op)
+{
+    PyObject *exception = op->exception;
+    op->exception = NULL;
+    hp_errors_raise(exception, hp_op_name(op), state_of(op)->binding.traceback_globals);
+}
+
+static void
+raise_cancelled(OperationObject *op)
+{
+    PyObject *message = op->cancel_message;
+    PyObject *class = state_of(op)->errors.CancelledError;
+    PyObject *exception = message && message != Py_None ? PyObject_CallOneArg(class, message)
+                                                        : PyObject_CallNoArgs(class);
+    if (exception != NULL) {
+        PyErr_SetObject(class, exception);
+        Py_DECREF(exception);
+    }
+}
+
+static PySendResult
+deliver(OperationObject *op, PyObject **result)
+{
+    op->state = HP_OP_CLOSED;
+    op->blocking = false;
+    *result = NULL;
+    if (op->cancelled) {
+        raise_cancelled(op);
+        return PYGEN_ERROR;
+    }
+    if (op->exception != NULL) {
+        raise_stored(op);
+        return PYGEN_ERROR;
+    }
+    *result = op->result;
+    op->result = NULL;
+    if (op->kind == HP_OP_ACQUIRE) {
+        /* for __aexit__ */
+        Py_XSETREF(op->connection, (ConnectionObject *)Py_NewRef(*result));
+    }
+    return PYGEN_RETURN;
+}
+
+static PySendResult
+op_send_result(PyObject *self, PyObject *arg, PyObject **result)
+{
+    OperationObject *op = (OperationObject *)self;
+    (void)arg;
+    *result = NULL;
+    switch (op->state) {
+    case HP_OP_NEW:
+        if (start(op) < 0) {
+            op->state = HP_OP_CLOSED;
+            PyObject *exception = hp_errors_take();
+            hp_errors_raise(exception, hp_op_name(op), state_of(op)->binding.traceback_globals);
+            return PYGEN_ERROR;
+        }
+        if (op->state == HP_OP_DONE) {
+            return deliver(op, result);
+        }
+        op->blocking = true;
+        *result = Py_NewRef(self);
+        return PYGEN_NEXT;
+    case HP_OP_DONE:
+        return deliver(op, result);
+    case HP_OP_PENDING:
+        PyErr_Format(PyExc_RuntimeError, "%s is already being awaited", hp_op_name(op));
+        return PYGEN_ERROR;
+    case HP_OP_CLOSED:
+        break;
+    }
+    PyErr_SetString(PyExc_RuntimeError, "cannot reuse already awaited coroutine");
+    return PYGEN_ERROR;
+}
+
+static void
+raise_stop_iteration(PyObject *value)
+{
+    /* A tuple or an exception as value would be taken apart by PyErr_SetObject. */
+    if (!PyTuple_Check(value) && !PyExceptionInstance_Check(value)) {
+        PyErr_SetObject(PyExc_StopIteration, value);
+        return;
+    }
+    PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, value);
+    if (stop != NULL) {
+        PyErr_SetObject(PyExc_StopIteration, stop);
+        Py_DECREF(stop);
+    }
+}
+
+static PyObject *
+op_send(PyObject *self, PyObject *arg)
+{
+    PyObject *result;
+    if (op_send_result(self, arg, &result) == PYGEN_RETURN) {
+        raise_stop_iteration(result);
+        Py_CLEAR(result);
+    }
+    return result;
+}
+
+static PyObject *
+op_next(PyObject *self)
+{
+    return op_send(self, Py_None);
+}
+
+static void
+close_op(OperationObject *op)
+{
+    hp_op_state was = op->state;
+    op->state = HP_OP_CLOSED;
+    if (was == HP_OP_PENDING) {
+        abandon(op);
+    }
+    else if (was == HP_OP_DONE) {
+        drop_result(op);
+    }
+}
+
+static PyObject *
+op_throw(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    if (nargs < 1 || nargs > 3) {
+        PyErr_Format(PyExc_TypeError, "throw expected 1 to 3 arguments, got %zd", nargs);
+        return NULL;
+    }
+    PyObject *type = args[0];
+    PyObject *value = nargs > 1 && args[1] != Py_None ? args[1] : NULL;
+    PyObject *traceback = nargs > 2 && args[2] != Py_None ? args[2] : NULL;
+    if (traceback != NULL && !PyTraceBack_Check(traceback)) {
+        PyErr_SetString(PyExc_TypeError, "throw() third argument must be a traceback object");
+        return NULL;
+    }
+    close_op((OperationObject *)self);
+    if (PyExceptionInstance_Check(type)) {
+        if (value != NULL) {
+            PyErr_SetString(PyExc_TypeError, "instance exception may not have a separate value");
+            return NULL;
+        }
+        if (traceback != NULL && PyException_SetTraceback(type, traceback) < 0) {
+            return NULL;
+        }
+        PyErr_SetObject((PyObject *)Py_TYPE(type), type);
+        /* raising it again continues its traceback */
+        PyObject *t, *v, *tb;
+        PyErr_Fetch(&t, &v, &tb);
+        if (tb == NULL) {
+            tb = PyException_GetTraceback(v);
+        }
+        PyErr_Restore(t, v, tb);
+        return NULL;
+    }
+    if (!PyExceptionClass_Check(type)) {
+        PyErr_Format(PyExc_TypeError,
+                     "exceptions must be classes or instances deriving from BaseException, not %.100s",
+                     Py_TYPE(type)->tp_name);
+        return NULL;
+    }
+    Py_XINCREF(traceback);
+    PyErr_Restore(Py_NewRef(type), Py_XNewRef(value), traceback);
+    return NULL;
+}
+
+static PyObject *
+op_close(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    close_op((OperationObject *)self);
+    Py_RETURN_NONE;
+}
+
+/* ---- the future protocol, for the task that waits ---- */
+
+static PyObject *
+op_add_done_callback(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    OperationObject *op = (OperationObject *)self;
+    PyObject *context = NULL;
+    if (nargs != 1 || (kwnames != NULL && PyTuple_GET_SIZE(kwnames) > 1)) {
+        PyErr_SetString(PyExc_TypeError, "add_done_callback() takes a callback and context=");
+        return NULL;
+    }
+    if (kwnames != NULL && PyTuple_GET_SIZE(kwnames) == 1) {
+        if (PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(kwnames, 0), "context") != 0) {
+            PyErr_SetString(PyExc_TypeError, "add_done_callback() takes no keyword but context");
+            return NULL;
+        }
+        context = args[1] == Py_None ? NULL : args[1];
+    }
+    PyObject *own_context = context ? Py_NewRef(context) : PyContext_CopyCurrent();
+    if (own_context == NULL) {
+        return NULL;
+    }
+    if (op->state == HP_OP_DONE || op->state == HP_OP_CLOSED) {
+        schedule(op, args[0], own_context);
+        Py_DECREF(own_context);
+        Py_RETURN_NONE;
+    }
+    if (op->callback == NULL && op->more_callbacks == NULL) {
+        op->callback = Py_NewRef(args[0]);
+        op->context = own_context;
+        Py_RETURN_NONE;
+    }
+    PyObject *pair = PyTuple_Pack(2, args[0], own_context);
+    Py_DECREF(own_context);
+    if (op->more_callbacks == NULL) {
+        op->more_callbacks = PyList_New(0);
+    }
+    int rc = pair && op->more_callbacks ? PyList_Append(op->more_callbacks, pair) : -1;
+    Py_XDECREF(pair);
+    if (rc < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+op_remove_done_callback(PyObject *self, PyObject *callback)
+{
+    OperationObject *op = (OperationObject *)self;
+    Py_ssize_t removed = 0;
+    if (op->callback != NULL) {
+        int same = PyObject_RichCompareBool(op->callback, callback, Py_EQ);
+        if (same < 0) {
+            return NULL;
+        }
+        if (same) {
+            Py_CLEAR(op->callback);
+            Py_CLEAR(op->context);
+            removed++;
+        }
+    }
+    for (Py_ssize_t i = op->more_callbacks ? PyList_GET_SIZE(op->more_callbacks) - 1 : -1; i >= 0; i--) {
+        PyObject *pair = PyList_GET_ITEM(op->more_callbacks, i);
+        int same = PyObject_RichCompareBool(PyTuple_GET_ITEM(pair, 0), callback, Py_EQ);
+        if (same < 0 || (same && PyList_SetSlice(op->more_callbacks, i, i + 1, NULL) < 0)) {
+            return NULL;
+        }
+        removed += same;
+    }
+    return PyLong_FromSsize_t(removed);
+}
+
+/* For the task only: the value itself is delivered by send(). */
+static PyObject *
+op_result(PyObject *self, PyObject *unused)
+{
+    OperationObject *op = (OperationObject *)self;
+    (void)unused;
+    if (op->cancelled) {
+        raise_cancelled(op);
+        return NULL;
+    }
+    if (op->state != HP_OP_DONE) {
+        PyErr_SetString(state_of(op)->errors.InvalidStateError, "Result is not set.");
+        return NULL;
+    }
+    if (op->exception != NULL) {
+        /* send() raises it */
+        Py_RETURN_NONE;
+    }
+    return Py_NewRef(op->result ? op->result : Py_None);
+}
+
+static PyObject *
+op_exception(PyObject *self, PyObject *unused)
+{
+    OperationObject *op = (OperationObject *)self;
+    (void)unused;
+    if (op->cancelled) {
+        raise_cancelled(op);
+        return NULL;
+    }
+    if (op->state != HP_OP_DONE) {
+        PyErr_SetString(state_of(op)->errors.InvalidStateError, "Exception is not set.");
+        return NULL;
+    }
+    return Py_NewRef(op->exception ? op->exception : Py_None);
+}
+
+static PyObject *
+op_done(PyObject *self, PyObject *unused)
+{
+    OperationObject *op = (OperationObject *)self;
+    (void)unused;
+    return PyBool_FromLong(op->state == HP_OP_DONE || op->state == HP_OP_CLOSED);
+}
+
+static PyObject *
+op_is_cancelled(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return PyBool_FromLong(((OperationObject *)self)->cancelled);
+}
+
+static PyObject *
+op_cancel(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    OperationObject *op = (OperationObject *)self;
+    if (op->state != HP_OP_PENDING) {
+        Py_RETURN_FALSE;
+    }
+    Py_ssize_t given = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
+    Py_XSETREF(op->cancel_message, given > 0 ? Py_NewRef(args[0]) : NULL);
+    Py_INCREF(op);
+    op->cancelled = true;
+    abandon(op);
+    hp_operation_finish(op, NULL, NULL);
+    Py_DECREF(op);
+    Py_RETURN_TRUE;
+}
+
+static PyObject *
+op_get_loop(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    PyObject *loop = ((OperationObject *)self)->pool->loop;
+    return Py_NewRef(loop ? loop : Py_None);
+}
+
+static PyObject *
+op_get_blocking(PyObject *self, void *closure)
+{
+    OperationObject *op = (OperationObject *)self;
+    (void)closure;
+    if (op->state == HP_OP_NEW) {
+        Py_RETURN_NONE;
+    }
+    return PyBool_FromLong(op->blocking);
+}
+
+static int
+op_set_blocking(PyObject *self, PyObject *value, void *closure)
+{
+    int truth = value ? PyObject_IsTrue(value) : 0;
+    (void)closure;
+    if (truth < 0) {
+        return -1;
+    }
+    ((OperationObject *)self)->blocking = truth;
+    return 0;
+}
+
+static PyObject *
+op_get_name(PyObject *self, void *closure)
+{
+    const char *name = hp_op_name((OperationObject *)self);
+    (void)closure;
+    return PyUnicode_FromString(strchr(name, '.') + 1);
+}
+
+static PyObject *
+op_get_qualname(PyObject *self, void *closure)
+{
+    (void)closure;
+    return PyUnicode_FromString(hp_op_name((OperationObject *)self));
+}
+
+static PyObject *
+op_get_running(PyObject *self, void *closure)
+{
+    (void)self;
+    (void)closure;
+    Py_RETURN_FALSE; /* it has no frame that could be seen running */
+}
+
+static PyObject *
+op_repr(PyObject *self)
+{
+    static const char *const STATES[] = {"new", "pending", "done", "closed"};
+    OperationObject *op = (OperationObject *)self;
+    return PyUnicode_FromFormat("<holisticpool operation %s %s>", hp_op_name(op), STATES[op->state]);
+}
+
+/* ---- async with pool.acquire() ---- */
+
+static PyObject *
+op_aenter(PyObject *self, PyObject *unused)
+{
+    OperationObject *op = (OperationObject *)self;
+    (void)unused;
+    if (op->kind != HP_OP_ACQUIRE) {
+        PyErr_Format(PyExc_TypeError, "%s() cannot be used with \"async with\"", hp_op_name(op));
+        return NULL;
+    }
+    if (op->state != HP_OP_NEW) {
+        PyErr_SetString(state_of(op)->errors.InterfaceError, "a connection is already acquired");
+        return NULL;
+    }
+    return Py_NewRef(self);
+}
+
+static PyObject *
+op_aexit(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    OperationObject *op = (OperationObject *)self;
+    (void)args;
+    (void)nargs;
+    if (op->connection != NULL) {
+        hp_connection_release(op->connection);
+        Py_CLEAR(op->connection);
+    }
+    return Py_NewRef(state_of(op)->binding.finished);
+}
+
+static PyObject *
+op_await(PyObject *self)
+{
+    return Py_NewRef(self);
+}
+
+static PyMethodDef op_methods[] = {
+    {"send", op_send, METH_O, NULL},
+    {"throw", (PyCFunction)(void (*)(void))op_throw, METH_FASTCALL, NULL},
+    {"close", op_close, METH_NOARGS, NULL},
+    {"add_done_callback", (PyCFunction)(void (*)(void))op_add_done_callback, METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"remove_done_callback", op_remove_done_callback, METH_O, NULL},
+    {"result", op_result, METH_NOARGS, NULL},
+    {"exception", op_exception, METH_NOARGS, NULL},
+    {"done", op_done, METH_NOARGS, NULL},
+    {"cancelled", op_is_cancelled, METH_NOARGS, NULL},
+    {"cancel", (PyCFunction)(void (*)(void))op_cancel, METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"get_loop", op_get_loop, METH_NOARGS, NULL},
+    {"__aenter__", op_aenter, METH_NOARGS, NULL},
+    {"__aexit__", (PyCFunction)(void (*)(void))op_aexit, METH_FASTCALL, NULL},
+    {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef op_getset[] = {
+    {"_asyncio_future_blocking", op_get_blocking, op_set_blocking, NULL, NULL},
+    {"__name__", op_get_name, NULL, NULL, NULL},
+    {"__qualname__", op_get_qualname, NULL, NULL, NULL},
+    {"cr_running", op_get_running, NULL, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot op_slots[] = {
+    {Py_tp_doc, "What every I/O method returns: awaitable once, like a coroutine."},
+    {Py_tp_dealloc, op_dealloc},
+    {Py_tp_traverse, op_traverse},
+    {Py_tp_clear, op_clear},
+    {Py_tp_repr, op_repr},
+    {Py_tp_iter, op_await},
+    {Py_tp_iternext, op_next},
+    {Py_am_await, op_await},
+    {Py_am_send, op_send_result},
+    {Py_tp_methods, op_methods},
+    {Py_tp_getset, op_getset},
+    {0, NULL},
+};
+
+static PyType_Spec op_spec = {
+    .name = "holisticpool._core.Operation",
+    .basicsize = sizeof(OperationObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = op_slots,
+};
+
+/* ---- the awaitable of what is over already ---- */
+
+/* One stateless object for all: it can be awaited any number of times. */
+
+static PySendResult
+finished_send_result(PyObject *self, PyObject *arg, PyObject **result)
+{
+    (void)self;
+    (void)arg;
+    *result = Py_NewRef(Py_None);
+    return PYGEN_RETURN;
+}
+
+static PyObject *
+finished_next(PyObject *self)
+{
+    (void)self;
+    return NULL; /* StopIteration with None */
+}
+
+static PyObject *
+finished_send(PyObject *self, PyObject *arg)
+{
+    (void)self;
+    (void)arg;
+    PyErr_SetNone(PyExc_StopIteration);
+    return NULL;
+}
+
+static PyObject *
+finished_throw(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    (void)self;
+    if (nargs < 1) {
+        PyErr_SetString(PyExc_TypeError, "throw expected at least 1 argument");
+        return NULL;
+    }
+    if (PyExceptionInstance_Check(args[0])) {
+        PyErr_SetObject((PyObject *)Py_TYPE(args[0]), args[0]);
+    }
+    else {
+        PyErr_SetObject(args[0], nargs > 1 ? args[1] : NULL);
+    }
+    return NULL;
+}
+
+static PyObject *
+finished_close(PyObject *self, PyObject *unused)
+{
+    (void)self;
+    (void)unused;
+    Py_RETURN_NONE;
+}
+
+static void
+finished_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef finished_methods[] = {
+    {"send", finished_send, METH_O, NULL},
+    {"throw", (PyCFunction)(void (*)(void))finished_throw, METH_FASTCALL, NULL},
+    {"close", finished_close, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot finished_slots[] = {
+    {Py_tp_doc, "The awaitable of a call that has taken effect already."},
+    {Py_tp_dealloc, finished_dealloc},
+    {Py_tp_iter, op_await},
+    {Py_tp_iternext, finished_next},
+    {Py_am_await, op_await},
+    {Py_am_send, finished_send_result},
+    {Py_tp_methods, finished_methods},
+    {0, NULL},
+};
+
+static PyType_Spec finished_spec = {
+    .name = "holisticpool._core.Finished",
+    .basicsize = sizeof(PyObject),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = finished_slots,
+};
+
+int
+hp_operation_type_init(PyObject *module, hp_binding_state *state)
+{
+    state->OperationType = (PyTypeObject *)PyType_FromModuleAndSpec(module, &op_spec, NULL);
+    state->FinishedType = (PyTypeObject *)PyType_FromModuleAndSpec(module, &finished_spec, NULL);
+    if (state->OperationType == NULL || state->FinishedType == NULL) {
+        return -1;
+    }
+    state->finished = (PyObject *)PyObject_New(PyObject, state->FinishedType);
+    if (state->finished == NULL) {
+        return -1;
+    }
+    return PyModule_AddType(module, state->OperationType);
+}
+
+/* ---- calls ---- */
+
+/* Keywords that the four statement methods take, besides query and arguments. */
+static int
+take_keyword(OperationObject *op, PyObject *name, PyObject *value)
+{
+    if (PyUnicode_CompareWithASCIIString(name, "timeout") == 0) {
+        op->timeout = Py_NewRef(value);
+        return 0;
+    }
+    if (PyUnicode_CompareWithASCIIString(name, "record_class") == 0 &&
+        (op->kind == HP_OP_FETCH || op->kind == HP_OP_FETCHROW)) {
+        PyTypeObject *record = state_of(op)->record.RecordType;
+        if (value == Py_None) {
+            return 0;
+        }
+        if (!PyType_Check(value) || !PyType_IsSubtype((PyTypeObject *)value, record)) {
+            PyErr_Format(state_of(op)->errors.InterfaceError,
+                         "record_class is expected to be a subclass of holisticpool.Record, got %R", value);
+            return -1;
+        }
+        Py_XSETREF(op->record_class, (PyTypeObject *)Py_NewRef(value));
+        return 0;
+    }
+    if (PyUnicode_CompareWithASCIIString(name, "column") == 0 && op->kind == HP_OP_FETCHVAL) {
+        op->column = PyNumber_AsSsize_t(value, PyExc_IndexError);
+        return op->column == -1 && PyErr_Occurred() ? -1 : 0;
+    }
+    if (PyUnicode_CompareWithASCIIString(name, "query") == 0 && op->query == NULL) {
+        op->query = Py_NewRef(value);
+        return 0;
+    }
+    PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", strchr(hp_op_name(op), '.') + 1,
+                 name);
+    return -1;
+}
+
+PyObject *
+hp_operation_from_call(PoolObject *pool, ConnectionObject *connection, hp_op_kind kind, PyObject *const *args,
+                       Py_ssize_t nargs, PyObject *kwnames)
+{
+    if (pool->engine == NULL) {
+        hp_pool_check(pool);
+        return NULL;
+    }
+    OperationObject *op = hp_operation_new(pool, connection, kind);
+    if (op == NULL) {
+        return NULL;
+    }
+    op->record_class = (PyTypeObject *)Py_NewRef((PyObject *)pool->record_class);
+    if (nargs > 0) {
+        op->query = Py_NewRef(args[0]);
+    }
+    if (nargs > 1) {
+        op->args = PyTuple_New(nargs - 1);
+        if (op->args == NULL) {
+            goto error;
+        }
+        for (Py_ssize_t i = 1; i < nargs; i++) {
+            PyTuple_SET_ITEM(op->args, i - 1, Py_NewRef(args[i]));
+        }
+    }
+    for (Py_ssize_t i = 0; kwnames != NULL && i < PyTuple_GET_SIZE(kwnames); i++) {
+        if (take_keyword(op, PyTuple_GET_ITEM(kwnames, i), args[nargs + i]) < 0) {
+            goto error;
+        }
+    }
+    if (op->query == NULL) {
+        PyErr_Format(PyExc_TypeError, "%s() missing 1 required positional argument: 'query'",
+                     strchr(hp_op_name(op), '.') + 1);
+        goto error;
+    }
+    return (PyObject *)op;
+error:
+    op->state = HP_OP_CLOSED; /* it never came to be awaited */
+    Py_DECREF(op);
+    return NULL;
+}

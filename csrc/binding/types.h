@@ -1,0 +1,198 @@
+/*
+ * types.h - the objects of the binding and what its files need of each other.
+ *
+ *   PoolObject        one engine pool, tied to one event loop     pool.c
+ *   ConnectionObject  one lease                                   connection.c
+ *   OperationObject   one awaitable call of either                operation.c
+ *
+ * References: an Operation owns its Pool and its Connection, a Connection its
+ * Pool; the Pool knows neither. While the engine knows an Operation's request,
+ * the Operation owns itself (dropped in hp_operation_released()).
+ */
+#ifndef HP_TYPES_H
+#define HP_TYPES_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "codec/codec.h"
+#include "engine/pool.h"
+
+struct hp_state;
+
+typedef struct hp_binding_state {
+    PyTypeObject *PoolType;
+    PyTypeObject *ConnectionType;
+    PyTypeObject *OperationType;
+    PyTypeObject *FinishedType;
+    PyObject *finished;         /* the awaitable of what needs no waiting */
+    PyObject *get_running_loop; /* asyncio.events._get_running_loop */
+    PyObject *ensure_future;    /* asyncio.ensure_future */
+    PyObject *kw_context;       /* ("context",) */
+    PyObject *traceback_globals;
+    PyObject *str_call_soon, *str_add_reader, *str_remove_reader, *str_is_closed, *str_getaddrinfo,
+        *str_add_done_callback, *str_loop;
+    void *free_operations; /* operation.c: a chain through `pool` */
+    int free_count;
+} hp_binding_state;
+
+int hp_binding_init(PyObject *module, hp_binding_state *state);
+int hp_binding_traverse(hp_binding_state *state, visitproc visit, void *arg);
+void hp_binding_clear(hp_binding_state *state);
+
+/* ---- pool.c ---- */
+
+typedef struct PoolObject {
+    PyObject_HEAD
+    struct hp_state *state;
+    hp_pool *engine;       /* NULL before __init__ */
+    PyObject *loop;
+    PyObject *call_soon;   /* loop.call_soon, bound */
+    bool reading;          /* registered with the loop */
+    unsigned generation;   /* of forks: another one than now means a child */
+    bool dedicated;
+    bool finished;         /* closed, terminated or abandoned */
+    PyObject *statements;  /* dict: str -> capsule of an hp_entry, oldest first */
+    Py_ssize_t statements_max;
+    Py_ssize_t cacheable_bytes; /* longer statements are not cached; 0: no limit */
+    hp_registry *registry;
+    PyTypeObject *record_class;
+    PyTypeObject *connection_class;
+    hp_time acquire_timeout, command_timeout; /* HP_NEVER: none */
+    PyObject *on_connect;  /* or NULL */
+    PyObject *init_error;  /* what the init hook raised last, or NULL */
+    struct OperationObject *opening; /* borrowed: waits for opened() */
+    PyObject *closing;     /* list of Operations that wait for closed(), or NULL */
+} PoolObject;
+
+extern unsigned hp_fork_generation;
+
+int hp_pool_type_init(PyObject *module, hp_binding_state *state);
+/* 0, or -1 with InterfaceError: not initialised, or made in a parent process. */
+int hp_pool_check(PoolObject *pool);
+/* 0, or -1 with an exception where another loop than the pool's is running. */
+int hp_pool_check_loop(PoolObject *pool);
+
+/* ---- loop.c ---- */
+
+extern const hp_callbacks hp_loop_callbacks;
+int hp_loop_start_reading(PoolObject *pool);
+void hp_loop_stop_reading(PoolObject *pool);
+
+/* ---- connection.c ---- */
+
+typedef struct ConnectionObject {
+    PyObject_HEAD
+    PoolObject *pool;
+    hp_conn *conn;  /* NULL: released */
+    uint64_t lease; /* conn->lease at the time */
+    bool in_init;   /* with the init hook: given back by loop.c */
+} ConnectionObject;
+
+int hp_connection_type_init(PyObject *module, hp_binding_state *state);
+/* New reference; NULL with an exception (the lease is still the caller's then). */
+PyObject *hp_connection_new(PoolObject *pool, hp_conn *conn);
+/* Give the lease back; no effect on a released one. */
+void hp_connection_release(ConnectionObject *connection);
+/* 0, or -1 with InterfaceError: released or closed. `method` as in "fetch". */
+int hp_connection_check(ConnectionObject *connection, const char *method);
+
+/* ---- operation.c ---- */
+
+typedef enum hp_op_kind {
+    HP_OP_FETCH,
+    HP_OP_FETCHROW,
+    HP_OP_FETCHVAL,
+    HP_OP_EXECUTE,
+    HP_OP_EXECUTEMANY,
+    HP_OP_ACQUIRE,
+    HP_OP_OPEN,
+    HP_OP_CLOSE
+} hp_op_kind;
+
+typedef enum hp_op_state {
+    HP_OP_NEW,     /* not awaited yet */
+    HP_OP_PENDING, /* its waiter is suspended */
+    HP_OP_DONE,    /* result or exception, not yet delivered */
+    HP_OP_CLOSED   /* delivered, cancelled at the start or closed */
+} hp_op_state;
+
+enum { HP_INLINE_PARAMS = 8 };
+
+/* The encoded parameters of a request (statement.c). */
+typedef struct hp_encoded {
+    hp_buf buf;
+    int nparams;
+    Py_ssize_t sets;
+    Py_ssize_t *offsets; /* sets * nparams; -1: NULL */
+    int *all_lengths;    /* sets * nparams */
+    const char **values; /* nparams each: the current set */
+    int *lengths;
+    int *formats;
+    Py_ssize_t inline_offsets[HP_INLINE_PARAMS];
+    const char *inline_values[HP_INLINE_PARAMS];
+    int inline_lengths[HP_INLINE_PARAMS];
+    int inline_formats[HP_INLINE_PARAMS];
+    void *block;         /* memory behind the arrays that are not inline */
+} hp_encoded;
+
+typedef struct hp_plan hp_plan; /* statement.c */
+
+typedef struct OperationObject {
+    PyObject_HEAD
+    hp_request req;
+    PoolObject *pool;
+    ConnectionObject *connection; /* of a lease; for ACQUIRE the one acquired, once entered */
+    hp_op_kind kind;
+    hp_op_state state;
+    bool blocking;     /* _asyncio_future_blocking */
+    bool cancelled;
+    bool in_engine;    /* the engine knows req, and we own ourselves */
+    PyObject *query;   /* str */
+    PyObject *args;    /* tuple; EXECUTEMANY: list or tuple of sequences */
+    PyObject *timeout; /* as given; NULL: not given */
+    PyTypeObject *record_class;
+    Py_ssize_t column;
+    PyObject *result;
+    PyObject *exception;
+    PyObject *cancel_message;
+    PyObject *callback, *context; /* the first done-callback */
+    PyObject *more_callbacks;     /* list of (callback, context), or NULL */
+    hp_encoded encoded;
+    hp_plan *plan;     /* being built, until the statement has it */
+    char *lookup_arg;
+} OperationObject;
+
+int hp_operation_type_init(PyObject *module, hp_binding_state *state);
+void hp_operation_free_list_clear(hp_binding_state *state);
+/* New reference, state NEW. Borrows all. */
+OperationObject *hp_operation_new(PoolObject *pool, ConnectionObject *connection, hp_op_kind kind);
+/* The answer is there: steals result or exception (one is NULL). */
+void hp_operation_finish(OperationObject *op, PyObject *result, PyObject *exception);
+/* ... the exception being the one that is set. */
+void hp_operation_finish_with_error(OperationObject *op);
+/* The methods fetch, fetchrow, fetchval, execute of pool and connection: parse
+ * the arguments of a METH_FASTCALL | METH_KEYWORDS call. New reference. */
+PyObject *hp_operation_from_call(PoolObject *pool, ConnectionObject *connection, hp_op_kind kind,
+                                 PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+const char *hp_op_name(const OperationObject *op);
+/* Seconds as a Python object to microseconds. None: HP_NEVER. 0, or -1 with an exception. */
+int hp_timeout_from_object(PyObject *object, hp_time *timeout);
+
+/* ---- statement.c ---- */
+
+/* The statement for a text: new reference, or NULL with an exception. */
+hp_stmt *hp_statement_get(PoolObject *pool, PyObject *query);
+hp_stmt *hp_statement_renew(PoolObject *pool, PyObject *query, const hp_stmt *old);
+void hp_statements_clear(PoolObject *pool);
+hp_bind_result hp_statement_described(OperationObject *op, const PGresult *description);
+hp_bind_result hp_statement_looked_up(OperationObject *op, const PGresult *rows);
+/* Encode op->args for op->req.stmt. 0, or -1 with an exception. */
+int hp_statement_bind(OperationObject *op);
+void hp_statement_bind_set(OperationObject *op, Py_ssize_t set);
+void hp_encoded_clear(hp_encoded *encoded);
+void hp_plan_free(hp_plan *plan);
+/* New reference: what op's kind makes of a result; NULL with an exception. */
+PyObject *hp_statement_result(OperationObject *op, const PGresult *result);
+
+#endif
