@@ -68,10 +68,15 @@ is_space(char c)
     return c == ' ' || c == '\t' || is_newline(c) || c == '\f' || c == '\v';
 }
 
-static char
-lower(char c)
+char
+hp_sqllex_lower(char c)
 {
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+    static const char small[] = "abcdefghijklmnopqrstuvwxyz";
+
+    if (c < 'A' || c > 'Z') {
+        return c;
+    }
+    return small[c - 'A'];
 }
 
 static size_t
@@ -84,7 +89,10 @@ left(const hp_lexer *lexer)
 static char
 peek(const hp_lexer *lexer, size_t offset)
 {
-    return offset < left(lexer) ? lexer->next[offset] : '\0';
+    if (offset >= left(lexer)) {
+        return '\0';
+    }
+    return lexer->next[offset];
 }
 
 /* ------------------------------------------------------------------ */
@@ -111,7 +119,7 @@ keyword_of(const char *text, size_t len)
         return HP_KW_NO_KEYWORD;
     }
     for (size_t i = 0; i < len; i++) {
-        word[i] = lower(text[i]);
+        word[i] = hp_sqllex_lower(text[i]);
     }
     while (low < high) {
         const size_t middle = low + (high - low) / 2;
@@ -329,7 +337,7 @@ read_dollar(hp_lexer *lexer)
 static bool
 read_prefixed(hp_lexer *lexer, hp_token *token)
 {
-    const char letter = lower(peek(lexer, 0));
+    const char letter = hp_sqllex_lower(peek(lexer, 0));
     const bool quote_follows = peek(lexer, 1) == '\'';
 
     if (quote_follows && (letter == 'e' || letter == 'b' || letter == 'x' || letter == 'n')) {
@@ -381,7 +389,7 @@ read_number(hp_lexer *lexer)
         lexer->next++;
         read_digits(lexer);
     }
-    if (lower(peek(lexer, 0)) == 'e') {
+    if (hp_sqllex_lower(peek(lexer, 0)) == 'e') {
         const size_t sign = peek(lexer, 1) == '+' || peek(lexer, 1) == '-';
 
         if (is_digit(peek(lexer, 1 + sign))) {

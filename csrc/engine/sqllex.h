@@ -53,7 +53,10 @@ typedef struct hp_lexer {
 /* Reads the next token into *token. At the end of the text, and ever after, it is END. */
 void hp_sqllex_next(hp_lexer *lexer, hp_token *token);
 
-/* Can a call of a function of this name stand unquoted and unqualified? */
+/* Folds as PostgreSQL folds unquoted names: ASCII letters only, whatever the locale. */
+char hp_sqllex_lower(char c);
+
+/* True if no function's name can be this word, unquoted and unqualified. */
 bool hp_sqllex_never_called(hp_keyword keyword);
 
 #endif

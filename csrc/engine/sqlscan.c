@@ -32,8 +32,9 @@
  *
  * What the text cannot tell, and the documentation must: functions hidden
  * behind triggers, rules, views, policies, operators, casts, column defaults and
- * domains; a user's function called as a column of its table's row; a user's
- * overload of a built-in name, or one found first by a changed search_path.
+ * domains; a user's function written as a column of its argument (t.name for
+ * name(t)); a user's overload of a built-in name, or one found first by a
+ * changed search_path.
  * nextval and currval leave sequence state in the session that changes no
  * other statement's result but lastval's and currval's own; they do not touch.
  *
@@ -138,9 +139,9 @@ static const verb unknown_verb = {HP_KW_NO_KEYWORD, HP_SQL_OTHER, UNKNOWN};
 
 /* What an opening parenthesis opened. The last ones must be followed by a certain word. */
 typedef enum level_kind {
-    LEVEL_OPERAND,    /* a value, an argument list, a list of columns: complete in itself */
-    LEVEL_NO_OPERAND, /* an expression may stand right behind */
-    LEVEL_EXPLAIN,    /* the options of EXPLAIN, or an explained statement in parentheses */
+    LEVEL_OPERAND,       /* a value, an argument list, a list of columns: complete in itself */
+    LEVEL_NO_OPERAND,    /* an expression may stand right behind */
+    LEVEL_EXPLAIN,       /* the options of EXPLAIN, or an explained statement in parentheses */
     LEVEL_CTE_COLUMNS,   /* WITH name (...): AS */
     LEVEL_CONFLICT,      /* ON CONFLICT (...): DO, or WHERE if no other WHERE can be meant */
     LEVEL_MERGE_COLUMNS, /* THEN INSERT (...): VALUES or OVERRIDING */
@@ -162,24 +163,24 @@ typedef struct mark {
 /* name.name.name, as far as it has been read */
 typedef struct chain {
     unsigned parts;
-    bool catalog;    /* the first of them is pg_catalog */
-    bool headless;   /* what stands before its first dot is no name */
+    bool catalog;  /* the first of them is pg_catalog */
+    bool headless; /* what stands before its first dot is no name */
     hp_token last;
-    mark before;     /* the mark in front of it */
+    mark before; /* the mark in front of it */
     mark before_that;
 } chain;
 
 typedef struct statement {
     const verb *verb; /* NULL before the first word */
     unsigned flags;
-    unsigned words;   /* tokens since the verb, up to a few */
+    unsigned words;    /* tokens since the verb, up to a few */
     hp_keyword second; /* the word behind the verb */
     hp_keyword object; /* CREATE and ALTER: of what */
     bool explain, explain_runs;
     bool has_with, has_from;
-    bool writes;      /* a data-modifying WITH query, a row lock, a function that writes */
-    bool modifies;    /* WITH ... INSERT, UPDATE, DELETE, MERGE */
-    bool into;        /* SELECT ... INTO */
+    bool writes;   /* a data-modifying WITH query, a row lock, a function that writes */
+    bool modifies; /* WITH ... INSERT, UPDATE, DELETE, MERGE */
+    bool into;     /* SELECT ... INTO */
     bool returning;
 } statement;
 
@@ -212,12 +213,6 @@ touch(scanner *s)
 /* Names                                                               */
 /* ------------------------------------------------------------------ */
 
-static char
-lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
 /* Compares as the server does: an unquoted name folds to lower case, a quoted one does not. */
 static int
 compare_name(const hp_token *token, const char *name, size_t len)
@@ -225,8 +220,11 @@ compare_name(const hp_token *token, const char *name, size_t len)
     const size_t common = token->len < len ? token->len : len;
 
     for (size_t i = 0; i < common; i++) {
-        const char c = token->kind == HP_TOKEN_WORD ? lower(token->text[i]) : token->text[i];
+        char c = token->text[i];
 
+        if (token->kind == HP_TOKEN_WORD) {
+            c = hp_sqllex_lower(c);
+        }
         if (c != name[i]) {
             return (unsigned char)c < (unsigned char)name[i] ? -1 : 1;
         }
@@ -432,7 +430,7 @@ opens_syntax(scanner *s, level *opened)
     if (name->parts != 1 || name->headless || word == HP_KW_NO_KEYWORD) {
         return false;
     }
-    if (word == HP_KW_ON || word == HP_KW_OPERATOR) {
+    if (word == HP_KW_ON || (word == HP_KW_OPERATOR && name->before.operand)) {
         opened->kind = LEVEL_NO_OPERAND;
         return true;
     }
@@ -581,8 +579,7 @@ end_statement(scanner *s)
 static void
 confirm_harmless(statement *st, const hp_token *third)
 {
-    const bool is_word = third->kind == HP_TOKEN_QUOTED ||
-                         (third->kind == HP_TOKEN_WORD && third->keyword != HP_KW_TO);
+    const bool is_word = third->kind == HP_TOKEN_QUOTED || (third->kind == HP_TOKEN_WORD && third->keyword != HP_KW_TO);
 
     if (st->verb->keyword == HP_KW_SET && is_word &&
         (st->second == HP_KW_LOCAL || st->second == HP_KW_TRANSACTION || st->second == HP_KW_CONSTRAINTS)) {
@@ -736,13 +733,13 @@ read_start(scanner *s, const hp_token *token)
     if (here->kind == LEVEL_EXPLAIN) {
         const bool first = s->last.kind == HP_TOKEN_OPEN && s->last_but_one.keyword == HP_KW_EXPLAIN;
 
-        if (first && (token->keyword == HP_KW_SELECT || token->keyword == HP_KW_WITH ||
-                      token->keyword == HP_KW_VALUES || token->keyword == HP_KW_TABLE ||
-                      token->kind == HP_TOKEN_OPEN)) {
+        if (first &&
+            (token->keyword == HP_KW_SELECT || token->keyword == HP_KW_WITH || token->keyword == HP_KW_VALUES ||
+             token->keyword == HP_KW_TABLE || token->kind == HP_TOKEN_OPEN)) {
             *here = (level){.kind = LEVEL_OPERAND};
         } else {
-            st->explain_runs = st->explain_runs || token->keyword == HP_KW_ANALYZE ||
-                               token->keyword == HP_KW_ANALYSE || token->kind == HP_TOKEN_QUOTED;
+            st->explain_runs = st->explain_runs || token->keyword == HP_KW_ANALYZE || token->keyword == HP_KW_ANALYSE ||
+                               token->kind == HP_TOKEN_QUOTED;
             return true;
         }
     }
