@@ -93,6 +93,7 @@ class ConnectConfig:
             params["fallback_application_name"] = application_name
         targets = _core.resolve_conninfo(dsn, params)
         for target in targets:
+            _check_port(target)
             self._finish(target, defaults, {**dsn_settings, **self.settings})
         return targets
 
@@ -279,6 +280,16 @@ def _port_text(port: int | str) -> str:
     if isinstance(port, bool) or not str(port).strip().replace(",", "").isdecimal():
         raise ClientConfigurationError(f"port is expected to be a number, got {port!r}")
     return str(port)
+
+
+def _check_port(target: Mapping[str, str]) -> None:
+    # The text is not shown: where a password was not percent-encoded, it may be a part of it.
+    port = target.get("port", "5432")
+    if not port.isdecimal() or not 1 <= int(port) <= 65535:
+        raise ClientConfigurationError(
+            "the port is expected to be a number from 1 to 65535 (in a URI, characters such as @ : / ? # % of a user "
+            "name or password must be percent-encoded)"
+        )
 
 
 def _tls_params(ssl: object, direct_tls: bool | None) -> dict[str, str]:

@@ -128,6 +128,8 @@ def test_other_scheme_is_refused_without_the_password(scheme: str) -> None:
     "dsn",
     [
         "postgresql://u:hunter22@h:port/d",
+        "postgresql://u:hunter22@h:70000/d",
+        "postgresql://u:hunter22/x@h/d",
         "postgresql://u:hunter22@[::1/d",
         "host=h password=hunter22 nonsense",
         "host=h hunter22 x",
