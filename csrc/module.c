@@ -149,10 +149,9 @@ core_resolve_conninfo(PyObject *module, PyObject *args)
         borrow_params(params, keywords, values, MOST_PARAMS) < 0) {
         return NULL;
     }
-    Py_BEGIN_ALLOW_THREADS
-    rc = hp_conninfo_resolve(dsn, keywords, values, &targets, &n, &err);
-    Py_END_ALLOW_THREADS
-    if (rc < 0) {
+    Py_BEGIN_ALLOW_THREADS rc = hp_conninfo_resolve(dsn, keywords, values, &targets, &n, &err);
+    Py_END_ALLOW_THREADS if (rc < 0)
+    {
         if (err.kind == HP_ERR_NO_MEMORY) {
             return PyErr_NoMemory();
         }
@@ -285,15 +284,9 @@ static PyModuleDef_Slot core_slots[] = {
 };
 
 struct PyModuleDef hp_module_def = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "holisticpool._core",
-    .m_doc = "The C part of holisticpool.",
-    .m_size = sizeof(hp_state),
-    .m_methods = core_functions,
-    .m_slots = core_slots,
-    .m_traverse = core_traverse,
-    .m_clear = core_clear,
-    .m_free = core_free,
+    PyModuleDef_HEAD_INIT,       .m_name = "holisticpool._core", .m_doc = "The C part of holisticpool.",
+    .m_size = sizeof(hp_state),  .m_methods = core_functions,    .m_slots = core_slots,
+    .m_traverse = core_traverse, .m_clear = core_clear,          .m_free = core_free,
 };
 
 PyMODINIT_FUNC PyInit__core(void);

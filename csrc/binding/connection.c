@@ -87,17 +87,15 @@ connection_finalize(PyObject *object)
 {
     ConnectionObject *self = (ConnectionObject *)object;
     PyObject *type, *value, *traceback;
-    if (self->conn == NULL || self->in_init || self->pool == NULL ||
-        self->pool->generation != hp_fork_generation) {
+    if (self->conn == NULL || self->in_init || self->pool == NULL || self->pool->generation != hp_fork_generation) {
         return;
     }
     PyErr_Fetch(&type, &value, &traceback);
-    bool live = !self->pool->finished;
+    bool live = !self->pool->finished && self->conn->state == HP_CONN_READY;
     if (self->pool->dedicated) {
         hp_connection_release(self);
         hp_pool_terminate(self->pool->engine);
-    }
-    else {
+    } else {
         hp_connection_release(self);
     }
     if (live && PyErr_ResourceWarning(object, 1,
@@ -299,7 +297,7 @@ connection_get_released(PyObject *object, void *closure)
     return PyBool_FromLong(self->conn == NULL && !self->pool->dedicated);
 }
 
-#define FAST(function) (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
+#define FAST(function)     (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
 #define KEYWORDS(function) (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
 
 static PyMethodDef connection_methods[] = {

@@ -11,24 +11,15 @@ static const struct {
     char letter[2];
     int code;
 } FIELDS[] = {
-    {"S", PG_DIAG_SEVERITY},
-    {"V", PG_DIAG_SEVERITY_NONLOCALIZED},
-    {"C", PG_DIAG_SQLSTATE},
-    {"M", PG_DIAG_MESSAGE_PRIMARY},
-    {"D", PG_DIAG_MESSAGE_DETAIL},
-    {"H", PG_DIAG_MESSAGE_HINT},
-    {"P", PG_DIAG_STATEMENT_POSITION},
-    {"p", PG_DIAG_INTERNAL_POSITION},
-    {"q", PG_DIAG_INTERNAL_QUERY},
-    {"W", PG_DIAG_CONTEXT},
-    {"s", PG_DIAG_SCHEMA_NAME},
-    {"t", PG_DIAG_TABLE_NAME},
-    {"c", PG_DIAG_COLUMN_NAME},
-    {"d", PG_DIAG_DATATYPE_NAME},
-    {"n", PG_DIAG_CONSTRAINT_NAME},
-    {"F", PG_DIAG_SOURCE_FILE},
-    {"L", PG_DIAG_SOURCE_LINE},
-    {"R", PG_DIAG_SOURCE_FUNCTION},
+    {"S", PG_DIAG_SEVERITY},           {"V", PG_DIAG_SEVERITY_NONLOCALIZED},
+    {"C", PG_DIAG_SQLSTATE},           {"M", PG_DIAG_MESSAGE_PRIMARY},
+    {"D", PG_DIAG_MESSAGE_DETAIL},     {"H", PG_DIAG_MESSAGE_HINT},
+    {"P", PG_DIAG_STATEMENT_POSITION}, {"p", PG_DIAG_INTERNAL_POSITION},
+    {"q", PG_DIAG_INTERNAL_QUERY},     {"W", PG_DIAG_CONTEXT},
+    {"s", PG_DIAG_SCHEMA_NAME},        {"t", PG_DIAG_TABLE_NAME},
+    {"c", PG_DIAG_COLUMN_NAME},        {"d", PG_DIAG_DATATYPE_NAME},
+    {"n", PG_DIAG_CONSTRAINT_NAME},    {"F", PG_DIAG_SOURCE_FILE},
+    {"L", PG_DIAG_SOURCE_LINE},        {"R", PG_DIAG_SOURCE_FUNCTION},
 };
 enum { N_FIELDS = sizeof FIELDS / sizeof FIELDS[0] };
 
@@ -123,8 +114,7 @@ server_error(hp_errors_state *state, PyObject *fields, PyObject *query)
     if (fields == NULL) {
         return NULL;
     }
-    PyObject *exception =
-        PyObject_CallFunctionObjArgs(state->new_server_error, fields, query ? query : Py_None, NULL);
+    PyObject *exception = PyObject_CallFunctionObjArgs(state->new_server_error, fields, query ? query : Py_None, NULL);
     Py_DECREF(fields);
     return exception;
 }

@@ -128,8 +128,7 @@ done(hp_request *req, PGresult *result, const hp_error *err)
     PQclear(result);
     if (value == NULL) {
         hp_operation_finish_with_error(op);
-    }
-    else {
+    } else {
         hp_operation_finish(op, value, NULL);
     }
 }
@@ -204,8 +203,7 @@ answer_with_addresses(PyObject *capsule, PyObject *infos)
     }
     if (PyErr_Occurred()) {
         answer_with_error(capsule);
-    }
-    else {
+    } else {
         answer(capsule, n, addresses, "no address was found");
     }
     Py_XDECREF(list);
@@ -217,8 +215,7 @@ on_resolved(PyObject *capsule, PyObject *task)
     PyObject *infos = PyObject_CallMethod(task, "result", NULL);
     if (infos == NULL) {
         answer_with_error(capsule);
-    }
-    else {
+    } else {
         answer_with_addresses(capsule, infos);
         Py_DECREF(infos);
     }
@@ -237,8 +234,7 @@ run_in_loop(PoolObject *pool, PyObject *awaitable)
     PyObject *args = PyTuple_Pack(1, awaitable);
     PyObject *keywords = PyDict_New();
     PyObject *task = NULL;
-    if (args != NULL && keywords != NULL &&
-        PyDict_SetItem(keywords, pool->state->binding.str_loop, pool->loop) == 0) {
+    if (args != NULL && keywords != NULL && PyDict_SetItem(keywords, pool->state->binding.str_loop, pool->loop) == 0) {
         task = PyObject_Call(pool->state->binding.ensure_future, args, keywords);
     }
     Py_XDECREF(args);
@@ -413,8 +409,8 @@ hp_loop_start_reading(PoolObject *pool)
     hp_binding_state *binding = &pool->state->binding;
     PyObject *callback = PyCFunction_New(&on_readable_def, (PyObject *)pool);
     PyObject *fd = PyLong_FromLong(hp_pool_fd(pool->engine));
-    PyObject *none = callback && fd ? PyObject_CallMethodObjArgs(pool->loop, binding->str_add_reader, fd, callback, NULL)
-                                    : NULL;
+    PyObject *none =
+        callback && fd ? PyObject_CallMethodObjArgs(pool->loop, binding->str_add_reader, fd, callback, NULL) : NULL;
     Py_XDECREF(callback);
     Py_XDECREF(fd);
     Py_XDECREF(none);

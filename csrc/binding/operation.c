@@ -35,9 +35,9 @@ state_of(OperationObject *op)
 
 static const char *const POOL_NAMES[] = {"Pool.fetch",       "Pool.fetchrow", "Pool.fetchval", "Pool.execute",
                                          "Pool.executemany", "Pool.acquire",  "Pool.open",     "Pool.close"};
-static const char *const CONNECTION_NAMES[] = {"Connection.fetch",       "Connection.fetchrow", "Connection.fetchval",
-                                               "Connection.execute",     "Connection.executemany",
-                                               "Connection.acquire",     "Connection.open",     "Connection.close"};
+static const char *const CONNECTION_NAMES[] = {"Connection.fetch",   "Connection.fetchrow",    "Connection.fetchval",
+                                               "Connection.execute", "Connection.executemany", "Connection.acquire",
+                                               "Connection.open",    "Connection.close"};
 
 const char *
 hp_op_name(const OperationObject *op)
@@ -57,8 +57,7 @@ hp_operation_new(PoolObject *pool, ConnectionObject *connection, hp_op_kind kind
         binding->free_count--;
         Py_INCREF(binding->OperationType);
         PyObject_INIT((PyObject *)op, binding->OperationType);
-    }
-    else {
+    } else {
         op = PyObject_GC_New(OperationObject, binding->OperationType);
         if (op == NULL) {
             return NULL;
@@ -140,8 +139,7 @@ finalize(OperationObject *op)
         if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "coroutine '%s' was never awaited", hp_op_name(op)) < 0) {
             PyErr_WriteUnraisable(NULL);
         }
-    }
-    else {
+    } else {
         drop_result(op);
     }
     op->state = HP_OP_CLOSED;
@@ -168,8 +166,7 @@ op_dealloc(OperationObject *op)
         op->pool = binding->free_operations; /* the chain */
         binding->free_operations = op;
         binding->free_count++;
-    }
-    else {
+    } else {
         hp_buf_free(&op->encoded.buf);
         PyObject_GC_Del(op);
     }
@@ -319,8 +316,7 @@ set_deadlines(OperationObject *op)
     req->command_timeout = HP_NEVER;
     if (op->kind == HP_OP_ACQUIRE) {
         req->acquire_timeout = timeout;
-    }
-    else if (timeout != HP_NEVER) {
+    } else if (timeout != HP_NEVER) {
         req->deadline = hp_now() + timeout;
     }
     return 0;
@@ -361,8 +357,7 @@ freeze_sets(OperationObject *op)
                          "invalid input in executemany() sequence element #%zd: a sequence of arguments is expected, "
                          "got %.100s",
                          i, Py_TYPE(item)->tp_name);
-        }
-        else {
+        } else {
             set = PySequence_Tuple(item);
         }
         if (set == NULL) {
@@ -435,8 +430,7 @@ submit(OperationObject *op)
     Py_INCREF(op); /* the engine's, until released */
     if (op->connection == NULL) {
         hp_pool_submit(op->pool->engine, &op->req);
-    }
-    else {
+    } else {
         hp_pool_run_leased(op->connection->conn, &op->req);
     }
     return 0;
@@ -526,8 +520,8 @@ raise_cancelled(OperationObject *op)
 {
     PyObject *message = op->cancel_message;
     PyObject *class = state_of(op)->errors.CancelledError;
-    PyObject *exception = message && message != Py_None ? PyObject_CallOneArg(class, message)
-                                                        : PyObject_CallNoArgs(class);
+    PyObject *exception =
+        message && message != Py_None ? PyObject_CallOneArg(class, message) : PyObject_CallNoArgs(class);
     if (exception != NULL) {
         PyErr_SetObject(class, exception);
         Py_DECREF(exception);
@@ -628,8 +622,7 @@ close_op(OperationObject *op)
     op->state = HP_OP_CLOSED;
     if (was == HP_OP_PENDING) {
         abandon(op);
-    }
-    else if (was == HP_OP_DONE) {
+    } else if (was == HP_OP_DONE) {
         drop_result(op);
     }
 }
@@ -668,8 +661,7 @@ op_throw(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     if (!PyExceptionClass_Check(type)) {
-        PyErr_Format(PyExc_TypeError,
-                     "exceptions must be classes or instances deriving from BaseException, not %.100s",
+        PyErr_Format(PyExc_TypeError, "exceptions must be classes or instances deriving from BaseException, not %.100s",
                      Py_TYPE(type)->tp_name);
         return NULL;
     }
@@ -1013,8 +1005,7 @@ finished_throw(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     }
     if (PyExceptionInstance_Check(args[0])) {
         PyErr_SetObject((PyObject *)Py_TYPE(args[0]), args[0]);
-    }
-    else {
+    } else {
         PyErr_SetObject(args[0], nargs > 1 ? args[1] : NULL);
     }
     return NULL;

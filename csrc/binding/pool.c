@@ -88,14 +88,11 @@ parse_reset(const char *reset, hp_pool_config *config)
 {
     if (strcmp(reset, "always") == 0) {
         config->reset = HP_RESET_ALWAYS;
-    }
-    else if (strcmp(reset, "touched") == 0) {
+    } else if (strcmp(reset, "touched") == 0) {
         config->reset = HP_RESET_TOUCHED;
-    }
-    else if (strcmp(reset, "none") == 0) {
+    } else if (strcmp(reset, "none") == 0) {
         config->reset = HP_RESET_NONE;
-    }
-    else {
+    } else {
         PyErr_Format(PyExc_ValueError, "reset must be \"touched\", \"always\" or \"none\", got \"%.50s\"", reset);
         return -1;
     }
@@ -106,8 +103,7 @@ static int
 check_classes(PoolObject *self, PyObject *record_class, PyObject *connection_class)
 {
     hp_state *state = self->state;
-    if (!PyType_Check(record_class) ||
-        !PyType_IsSubtype((PyTypeObject *)record_class, state->record.RecordType)) {
+    if (!PyType_Check(record_class) || !PyType_IsSubtype((PyTypeObject *)record_class, state->record.RecordType)) {
         PyErr_SetString(PyExc_TypeError, "record_class must be a subclass of holisticpool.Record");
         return -1;
     }
@@ -199,7 +195,7 @@ pool_init(PyObject *object, PyObject *args, PyObject *kwargs)
         PyErr_SetFromErrno(PyExc_OSError);
         return -1;
     }
-    self->engine->env.connect_timeout = connect;
+    self->engine->env.connect_timeout = connect > 0 ? connect : HP_NEVER;
     self->engine->env.statement_cache_size = cache_size;
     return 0;
 }
@@ -382,8 +378,7 @@ pool_abandon(PyObject *object, PyObject *unused)
     self->finished = true;
     if (forked) {
         self->reading = false; /* the loop and its descriptors are the parent's */
-    }
-    else {
+    } else {
         hp_loop_stop_reading(self);
     }
     hp_pool_discard(self->engine, forked);
@@ -464,7 +459,7 @@ pool_get_size(PyObject *object, PyObject *unused)
 {
     PoolObject *self = (PoolObject *)object;
     (void)unused;
-    return hp_pool_check(self) < 0 ? NULL : PyLong_FromLong(hp_pool_connected(self->engine));
+    return PyLong_FromLong(self->engine ? hp_pool_connected(self->engine) : 0);
 }
 
 static PyObject *
@@ -472,7 +467,7 @@ pool_get_idle_size(PyObject *object, PyObject *unused)
 {
     PoolObject *self = (PoolObject *)object;
     (void)unused;
-    return hp_pool_check(self) < 0 ? NULL : PyLong_FromLong(self->engine->idle_count);
+    return PyLong_FromLong(self->engine ? self->engine->idle_count : 0);
 }
 
 static PyObject *
@@ -496,11 +491,7 @@ pool_is_closing(PyObject *object, PyObject *unused)
 {
     PoolObject *self = (PoolObject *)object;
     (void)unused;
-    if (hp_pool_check(self) < 0) {
-        return NULL;
-    }
-    hp_pool_state state = self->engine->state;
-    return PyBool_FromLong(self->finished || state == HP_POOL_CLOSING);
+    return PyBool_FromLong(self->finished || (self->engine && self->engine->state == HP_POOL_CLOSING));
 }
 
 static PyObject *
@@ -567,8 +558,8 @@ pool_stats(PyObject *object, PyObject *unused)
         "{s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:s,"
         "s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,"
         "s:N,s:N,s:N,s:N,s:O,s:N,s:N,s:d}",
-        "size", hp_pool_connected(engine), "idle", engine->idle_count, "leased",
-        hp_pool_count(engine, HP_USE_LEASED), "busy", hp_pool_count(engine, HP_USE_STATEMENT), "connecting",
+        "size", hp_pool_connected(engine), "idle", engine->idle_count, "leased", hp_pool_count(engine, HP_USE_LEASED),
+        "busy", hp_pool_count(engine, HP_USE_STATEMENT), "connecting",
         hp_pool_count(engine, HP_USE_OPENING) + hp_pool_count(engine, HP_USE_INIT), "resetting",
         hp_pool_count(engine, HP_USE_SETTLING), "waiters", engine->waiters.count, "min_size", engine->config.min_size,
         "max_size", engine->config.max_size, "state", STATES[engine->state], COUNT(acquisitions), COUNT(reused),
@@ -604,7 +595,7 @@ pool_get_forked(PyObject *object, void *closure)
     return PyBool_FromLong(self->engine != NULL && self->generation != hp_fork_generation);
 }
 
-#define FAST(function) (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
+#define FAST(function)     (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
 #define KEYWORDS(function) (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
 
 static PyMethodDef pool_methods[] = {

@@ -32,7 +32,7 @@ struct hp_plan {
     int ncolumns;
     hp_oid *column_oids;
     const hp_codec **columns;
-    bool text;      /* results come as text: a column has no binary form */
+    bool text;       /* results come as text: a column has no binary form */
     PyObject *names; /* tuple of str */
     PyObject *desc;  /* RecordDesc */
 };
@@ -291,8 +291,7 @@ complete(OperationObject *op)
         stmt->user = op->plan;
         stmt->free_user = free_plan_of_stmt;
         stmt->result_format = op->plan->text ? 0 : 1;
-    }
-    else {
+    } else {
         hp_plan_free(op->plan); /* another session was faster */
     }
     op->plan = NULL;
@@ -410,8 +409,7 @@ make_room(hp_encoded *encoded, int nparams, Py_ssize_t sets)
         encoded->values = encoded->inline_values;
         encoded->lengths = encoded->inline_lengths;
         encoded->formats = encoded->inline_formats;
-    }
-    else {
+    } else {
         size_t n = (size_t)nparams;
         char *block = PyMem_Malloc(n * (sizeof(char *) + 2 * sizeof(int)));
         if (block == NULL) {

@@ -43,26 +43,25 @@ void hp_binding_clear(hp_binding_state *state);
 /* ---- pool.c ---- */
 
 typedef struct PoolObject {
-    PyObject_HEAD
-    struct hp_state *state;
-    hp_pool *engine;       /* NULL before __init__ */
+    PyObject_HEAD struct hp_state *state;
+    hp_pool *engine; /* NULL before __init__ */
     PyObject *loop;
-    PyObject *call_soon;   /* loop.call_soon, bound */
-    bool reading;          /* registered with the loop */
-    unsigned generation;   /* of forks: another one than now means a child */
+    PyObject *call_soon; /* loop.call_soon, bound */
+    bool reading;        /* registered with the loop */
+    unsigned generation; /* of forks: another one than now means a child */
     bool dedicated;
-    bool finished;         /* closed, terminated or abandoned */
-    PyObject *statements;  /* dict: str -> capsule of an hp_entry, oldest first */
+    bool finished;        /* closed, terminated or abandoned */
+    PyObject *statements; /* dict: str -> capsule of an hp_entry, oldest first */
     Py_ssize_t statements_max;
     Py_ssize_t cacheable_bytes; /* longer statements are not cached; 0: no limit */
     hp_registry *registry;
     PyTypeObject *record_class;
     PyTypeObject *connection_class;
     hp_time acquire_timeout, command_timeout; /* HP_NEVER: none */
-    PyObject *on_connect;  /* or NULL */
-    PyObject *init_error;  /* what the init hook raised last, or NULL */
-    struct OperationObject *opening; /* borrowed: waits for opened() */
-    PyObject *closing;     /* list of Operations that wait for closed(), or NULL */
+    PyObject *on_connect;                     /* or NULL */
+    PyObject *init_error;                     /* what the init hook raised last, or NULL */
+    struct OperationObject *opening;          /* borrowed: waits for opened() */
+    PyObject *closing;                        /* list of Operations that wait for closed(), or NULL */
 } PoolObject;
 
 extern unsigned hp_fork_generation;
@@ -82,8 +81,7 @@ void hp_loop_stop_reading(PoolObject *pool);
 /* ---- connection.c ---- */
 
 typedef struct ConnectionObject {
-    PyObject_HEAD
-    PoolObject *pool;
+    PyObject_HEAD PoolObject *pool;
     hp_conn *conn;  /* NULL: released */
     uint64_t lease; /* conn->lease at the time */
     bool in_init;   /* with the init hook: given back by loop.c */
@@ -133,19 +131,18 @@ typedef struct hp_encoded {
     const char *inline_values[HP_INLINE_PARAMS];
     int inline_lengths[HP_INLINE_PARAMS];
     int inline_formats[HP_INLINE_PARAMS];
-    void *block;         /* memory behind the arrays that are not inline */
+    void *block; /* memory behind the arrays that are not inline */
 } hp_encoded;
 
 typedef struct hp_plan hp_plan; /* statement.c */
 
 typedef struct OperationObject {
-    PyObject_HEAD
-    hp_request req;
+    PyObject_HEAD hp_request req;
     PoolObject *pool;
     ConnectionObject *connection; /* of a lease; for ACQUIRE the one acquired, once entered */
     hp_op_kind kind;
     hp_op_state state;
-    bool blocking;     /* _asyncio_future_blocking */
+    bool blocking; /* _asyncio_future_blocking */
     bool cancelled;
     bool in_engine;    /* the engine knows req, and we own ourselves */
     PyObject *query;   /* str */
@@ -159,7 +156,7 @@ typedef struct OperationObject {
     PyObject *callback, *context; /* the first done-callback */
     PyObject *more_callbacks;     /* list of (callback, context), or NULL */
     hp_encoded encoded;
-    hp_plan *plan;     /* being built, until the statement has it */
+    hp_plan *plan; /* being built, until the statement has it */
     char *lookup_arg;
 } OperationObject;
 
@@ -173,8 +170,8 @@ void hp_operation_finish(OperationObject *op, PyObject *result, PyObject *except
 void hp_operation_finish_with_error(OperationObject *op);
 /* The methods fetch, fetchrow, fetchval, execute of pool and connection: parse
  * the arguments of a METH_FASTCALL | METH_KEYWORDS call. New reference. */
-PyObject *hp_operation_from_call(PoolObject *pool, ConnectionObject *connection, hp_op_kind kind,
-                                 PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *hp_operation_from_call(PoolObject *pool, ConnectionObject *connection, hp_op_kind kind, PyObject *const *args,
+                                 Py_ssize_t nargs, PyObject *kwnames);
 const char *hp_op_name(const OperationObject *op);
 /* Seconds as a Python object to microseconds. None: HP_NEVER. 0, or -1 with an exception. */
 int hp_timeout_from_object(PyObject *object, hp_time *timeout);

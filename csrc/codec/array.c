@@ -401,7 +401,7 @@ read_level(array_reader *r, int depth)
 static Py_ssize_t
 read_dimensions(array_reader *r)
 {
-    Py_ssize_t total = 1;
+    Py_ssize_t total = r->ndims > 0;
     if (r->end - r->p < r->ndims * DIMENSION_BYTES) {
         return -1;
     }
@@ -430,7 +430,7 @@ hp_array_decode(hp_codec_state *state, const hp_codec *codec, const char *data, 
     if (total < 0) {
         return hp_malformed(codec, "impossible dimensions");
     }
-    PyObject *list = r.ndims == 0 || total == 0 ? PyList_New(0) : read_level(&r, 0);
+    PyObject *list = total == 0 ? PyList_New(0) : read_level(&r, 0);
     if (list != NULL && r.p != r.end) {
         Py_DECREF(list);
         return hp_malformed(codec, "bytes left over");

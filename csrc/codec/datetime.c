@@ -76,6 +76,13 @@ floor_div(int64_t a, int64_t b)
     return a / b - (a % b < 0);
 }
 
+/* What floor_div() leaves: 0 to b - 1. */
+static int64_t
+floor_mod(int64_t a, int64_t b)
+{
+    return a % b + (a % b < 0 ? b : 0);
+}
+
 static PyObject *
 out_of_range(const char *what)
 {
@@ -110,7 +117,7 @@ hp_timestamp_from_us(hp_codec_state *state, int64_t us, bool aware)
         return out_of_range("timestamp");
     }
     int64_t days = floor_div(us, HP_US_PER_DAY);
-    int64_t time = us - days * HP_US_PER_DAY;
+    int64_t time = floor_mod(us, HP_US_PER_DAY);
     civil_from_days(days, &year, &month, &day);
     return capi->DateTime_FromDateAndTime(year, month, day, (int)(time / HP_US_PER_HOUR),
                                           (int)(time / HP_US_PER_MINUTE % 60), (int)(time / HP_US_PER_SECOND % 60),
@@ -160,7 +167,7 @@ hp_interval_from_parts(hp_codec_state *state, int64_t months, int64_t days, int6
     enum { DAYS_PER_YEAR = 365, DAYS_PER_MONTH = 30, MAX_DAYS = 999999999 };
     const PyDateTime_CAPI *capi = capi_of(state);
     int64_t whole_days = floor_div(us, HP_US_PER_DAY);
-    int64_t rest = us - whole_days * HP_US_PER_DAY;
+    int64_t rest = floor_mod(us, HP_US_PER_DAY);
     int64_t total = days + months / 12 * DAYS_PER_YEAR + months % 12 * DAYS_PER_MONTH + whole_days;
     if (total < -MAX_DAYS || total > MAX_DAYS) {
         return out_of_range("interval");

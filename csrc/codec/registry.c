@@ -345,8 +345,8 @@ load_type(const loader *ld, hp_oid oid, int depth)
     } else {
         const char *delim = text_at(ld, row, COL_DELIM);
         codec.delim = delim[0] != '\0' ? delim[0] : ',';
-        codec.kind = kind[0] == 'e' ? HP_CODEC_ENUM : HP_CODEC_UNKNOWN;
         if (is_text_in_binary(kind, text_at(ld, row, COL_SEND))) {
+            codec.kind = kind[0] == 'e' ? HP_CODEC_ENUM : HP_CODEC_BASE;
             codec.param_format = 1;
             codec.decode = hp_text_decode;
         }

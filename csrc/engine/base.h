@@ -17,9 +17,9 @@
 
 /* Microseconds of CLOCK_MONOTONIC; HP_NEVER is later than any of them. */
 typedef int64_t hp_time;
-#define HP_NEVER INT64_MAX
+#define HP_NEVER  INT64_MAX
 #define HP_SECOND ((hp_time)1000000)
-#define HP_MS ((hp_time)1000)
+#define HP_MS     ((hp_time)1000)
 
 /* The clock, read now (no system call: the kernel maps it). */
 hp_time hp_now(void);
@@ -36,22 +36,22 @@ typedef enum hp_error_kind {
     HP_ERR_EXHAUSTED,       /* acquire_timeout: every connection is in use */
     HP_ERR_DOWN,            /* acquire_timeout: none could be opened; or opening is hopeless (wrong password) */
     HP_ERR_TOO_MANY_WAITERS,
-    HP_ERR_CLOSED,          /* the pool is closing, closed or terminated */
-    HP_ERR_ENCODING,        /* client_encoding is no longer UTF8 */
-    HP_ERR_USAGE,           /* the statement cannot be run this way (COPY by fetch, for example) */
+    HP_ERR_CLOSED,   /* the pool is closing, closed or terminated */
+    HP_ERR_ENCODING, /* client_encoding is no longer UTF8 */
+    HP_ERR_USAGE,    /* the statement cannot be run this way (COPY by fetch, for example) */
     HP_ERR_NO_MEMORY,
-    HP_ERR_BINDING,         /* a callback failed; the binding keeps the reason */
-    HP_ERR_INTERNAL         /* libpq or the server answered what the protocol does not allow */
+    HP_ERR_BINDING, /* a callback failed; the binding keeps the reason */
+    HP_ERR_INTERNAL /* libpq or the server answered what the protocol does not allow */
 } hp_error_kind;
 
 enum { HP_ERROR_TEXT_BYTES = 640, HP_SQLSTATE_BYTES = 6 };
 
 typedef struct hp_error {
     hp_error_kind kind;
-    char sqlstate[HP_SQLSTATE_BYTES];  /* "" where there is none */
-    bool refused;                      /* HP_ERR_CONNECT: nobody listens there (ECONNREFUSED) */
-    const PGresult *result;            /* HP_ERR_SERVER: borrowed for the time of the callback */
-    char text[HP_ERROR_TEXT_BYTES];    /* UTF-8 as far as the server's is; never a password */
+    char sqlstate[HP_SQLSTATE_BYTES]; /* "" where there is none */
+    bool refused;                     /* HP_ERR_CONNECT: nobody listens there (ECONNREFUSED) */
+    const PGresult *result;           /* HP_ERR_SERVER: borrowed for the time of the callback */
+    char text[HP_ERROR_TEXT_BYTES];   /* UTF-8 as far as the server's is; never a password */
 } hp_error;
 
 void hp_error_clear(hp_error *err);

@@ -16,7 +16,7 @@ struct hp_cancel {
     hp_timer begin;
 };
 
-#define CANCEL_OF(pointer, member) ((hp_cancel *)(void *)((char *)(pointer) - offsetof(hp_cancel, member)))
+#define CANCEL_OF(pointer, member) ((hp_cancel *)(void *)((char *)(pointer)-offsetof(hp_cancel, member)))
 
 void
 hp_cancel_detach(hp_cancel *cancel)
@@ -112,7 +112,7 @@ struct hp_cancel {
     atomic_int refs; /* the session's (or reactor's) and the thread's */
 };
 
-#define CANCEL_OF(pointer, member) ((hp_cancel *)(void *)((char *)(pointer) - offsetof(hp_cancel, member)))
+#define CANCEL_OF(pointer, member) ((hp_cancel *)(void *)((char *)(pointer)-offsetof(hp_cancel, member)))
 
 static void
 drop(hp_cancel *cancel)

@@ -24,8 +24,8 @@ static void on_ready(hp_watch *watch, unsigned events, hp_time now);
 static void on_timer(hp_timer *timer, hp_time now);
 static void check_free(hp_conn *conn);
 
-#define CONN_OF(pointer, member) ((hp_conn *)(void *)((char *)(pointer) - offsetof(hp_conn, member)))
-#define REQUEST_OF(timer_pointer) ((hp_request *)(void *)((char *)(timer_pointer) - offsetof(hp_request, timer)))
+#define CONN_OF(pointer, member)  ((hp_conn *)(void *)((char *)(pointer)-offsetof(hp_conn, member)))
+#define REQUEST_OF(timer_pointer) ((hp_request *)(void *)((char *)(timer_pointer)-offsetof(hp_request, timer)))
 
 /* ---- life ---- */
 
@@ -195,8 +195,7 @@ finish_internal(hp_conn *conn, hp_request *req)
     let_go(conn, req);
     if (err.kind != HP_ERR_NONE) {
         hp_conn_break(conn, &err);
-    }
-    else {
+    } else {
         check_free(conn);
     }
 }
@@ -229,8 +228,7 @@ hp_conn_finish(hp_conn *conn, hp_request *req, const hp_error *err)
                      pg_encoding_to_char(PQclientEncoding(conn->pg)));
         hp_conn_break(conn, &encoding);
         err = &encoding;
-    }
-    else {
+    } else {
         /* The session takes its next request before this answer is decoded:
          * the server works meanwhile. */
         check_free(conn);
@@ -325,8 +323,7 @@ hp_conn_submit(hp_conn *conn, hp_request *req)
     }
     if (hp_conn_is_free(conn)) {
         send_now(conn, req);
-    }
-    else {
+    } else {
         conn->pending = req;
     }
 }
@@ -417,18 +414,14 @@ on_timer(hp_timer *timer, hp_time now)
     hp_conn *conn = CONN_OF(timer, timer);
     if (conn->state == HP_CONN_CONNECTING) {
         hp_connect_timer(conn);
-    }
-    else if (conn->state == HP_CONN_CLOSING) {
+    } else if (conn->state == HP_CONN_CLOSING) {
         hp_conn_break(conn, NULL);
-    }
-    else if (conn->inflight.first == &conn->internal) {
+    } else if (conn->inflight.first == &conn->internal) {
         internal_timed_out(conn);
-    }
-    else if (now >= conn->open_deadline ||
-             hp_timer_start(&conn->env->reactor, &conn->timer, now + CANCEL_AGAIN_US) < 0) {
+    } else if (now >= conn->open_deadline ||
+               hp_timer_start(&conn->env->reactor, &conn->timer, now + CANCEL_AGAIN_US) < 0) {
         give_up_cancel(conn);
-    }
-    else if (conn->inflight.first != NULL) {
+    } else if (conn->inflight.first != NULL) {
         start_cancel(conn);
     }
 }
@@ -448,13 +441,11 @@ check_free(hp_conn *conn)
     if (conn->probe_due) {
         conn->probe_due = false;
         hp_conn_run_internal(conn, "");
-    }
-    else if (conn->pending != NULL) {
+    } else if (conn->pending != NULL) {
         hp_request *req = conn->pending;
         conn->pending = NULL;
         send_now(conn, req);
-    }
-    else {
+    } else {
         conn->env->owner->idle(conn);
     }
 }
@@ -662,8 +653,7 @@ hp_conn_break(hp_conn *conn, const hp_error *err)
     if (err != NULL) {
         reason = *err;
         reason.result = NULL;
-    }
-    else {
+    } else {
         hp_error_set(&reason, HP_ERR_CLOSED, "the connection was closed");
     }
     if (was == HP_CONN_CONNECTING) {
@@ -674,8 +664,7 @@ hp_conn_break(hp_conn *conn, const hp_error *err)
     release_session(conn);
     if (was == HP_CONN_CLOSING) {
         conn->env->owner->closed(conn);
-    }
-    else {
+    } else {
         conn->env->owner->lost(conn, &reason);
     }
     if (conn->pending != NULL) {

@@ -50,7 +50,7 @@ typedef enum hp_conn_use {
 typedef struct hp_target {
     char **keywords; /* NULL-terminated; owned */
     char **values;
-    char *host;      /* to resolve; NULL: a path, a numeric address or hostaddr is given */
+    char *host; /* to resolve; NULL: a path, a numeric address or hostaddr is given */
     char *port;
     hp_time attempt_timeout; /* connect_timeout of the DSN; HP_NEVER: none */
     bool prefer_standby;
@@ -117,7 +117,7 @@ typedef struct hp_conn {
     hp_cancel *cancel;   /* under way */
     bool probe_due;      /* a cancel may still hit: one round trip before the next use */
     hp_stmt_cache stmts;
-    uint64_t unnamed;    /* id of the statement that the unnamed one is, or 0 */
+    uint64_t unnamed; /* id of the statement that the unnamed one is, or 0 */
     hp_name_list to_close;
     char fatal[HP_ERROR_TEXT_BYTES]; /* the server's last FATAL message outside a request */
     char fatal_sqlstate[HP_SQLSTATE_BYTES];
@@ -125,10 +125,10 @@ typedef struct hp_conn {
     /* what the session has been through, for reset and recycling */
     bool touched;
     bool prepares;
-    bool served;         /* was handed out before */
+    bool served; /* was handed out before */
     uint64_t queries;
     hp_time opened_at, expires_at, idle_since, lease_since;
-    uint64_t lease;      /* number of the current lease, so that an old one cannot use the session */
+    uint64_t lease; /* number of the current lease, so that an old one cannot use the session */
 
     int closing_fd;      /* CLOSING: our end of the socket, kept open to see the server's close */
     hp_request internal; /* reset and probe */

@@ -303,8 +303,7 @@ time_is_over(hp_conn *conn)
         if (conn->resolution != NULL) {
             hp_error_set(&conn->connect_error, HP_ERR_CONNECT_TIMEOUT, "host \"%s\" could not be resolved in time",
                          target->host);
-        }
-        else {
+        } else {
             const char *host = target->host ? target->host : (conn->pg && PQhost(conn->pg) ? PQhost(conn->pg) : "");
             hp_error_set(&conn->connect_error, HP_ERR_CONNECT_TIMEOUT,
                          "connection to server at \"%s\" (%s), port %s timed out", host, address, target->port);
@@ -322,8 +321,7 @@ hp_connect_timer(hp_conn *conn)
 {
     if (conn->pg == NULL && conn->resolution == NULL) {
         try_target(conn);
-    }
-    else {
+    } else {
         time_is_over(conn);
     }
 }

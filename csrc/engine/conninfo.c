@@ -153,13 +153,11 @@ set_redacted(hp_error *err, const char *prefix, const char *message)
             if (!quoted) {
                 memcpy(text + n, "\"...", 4);
                 n += 4;
-            }
-            else {
+            } else {
                 text[n++] = '"';
             }
             quoted = !quoted;
-        }
-        else if (!quoted) {
+        } else if (!quoted) {
             text[n++] = *p;
         }
     }
@@ -187,11 +185,9 @@ probe(const pairs *given, const char *refused, pairs *merged, hp_error *err)
     int rc = -1;
     if (options == NULL) {
         hp_error_set(err, HP_ERR_NO_MEMORY, "out of memory");
-    }
-    else if (PQstatus(pg) == CONNECTION_BAD && strstr(PQerrorMessage(pg), refused) == NULL) {
+    } else if (PQstatus(pg) == CONNECTION_BAD && strstr(PQerrorMessage(pg), refused) == NULL) {
         set_redacted(err, "the connection parameters are not valid", PQerrorMessage(pg));
-    }
-    else {
+    } else {
         pairs_take_options(merged, options);
         pairs_remove(merged, refused);
         const char *password = PQpass(pg);
@@ -380,11 +376,9 @@ resolve_host(const pairs *given, const pairs *merged, int i, hp_target *target, 
         char *value = item(pairs_get(merged, LISTS[j]), i);
         if (value == NULL) {
             one.failed = true;
-        }
-        else if (value[0] != '\0') {
+        } else if (value[0] != '\0') {
             pairs_set(&one, LISTS[j], value);
-        }
-        else {
+        } else {
             pairs_remove(&one, LISTS[j]);
         }
         free(value);

@@ -18,7 +18,7 @@
 static const hp_time HP_BACKOFF_FIRST_US = 100 * HP_MS;
 static const hp_time HP_BACKOFF_MOST_US = 10 * HP_SECOND;
 
-#define POOL_OF(pointer, member) ((hp_pool *)(void *)((char *)(pointer) - offsetof(hp_pool, member)))
+#define POOL_OF(pointer, member) ((hp_pool *)(void *)((char *)(pointer)-offsetof(hp_pool, member)))
 
 /* xorshift64*: jitter needs spread, not secrecy. */
 static uint64_t
@@ -52,8 +52,7 @@ unlink_conn(hp_pool *pool, hp_conn *conn)
 {
     if (conn->prev != NULL) {
         conn->prev->next = conn->next;
-    }
-    else {
+    } else {
         pool->all = conn->next;
     }
     if (conn->next != NULL) {
@@ -226,8 +225,7 @@ hp_janitor_opened(hp_conn *conn)
     if (pool->config.init_hook && pool->state != HP_POOL_CLOSING) {
         conn->use = HP_USE_INIT;
         pool->env.up->session_opened(pool->env.user, conn);
-    }
-    else {
+    } else {
         ready_for_use(conn);
     }
 }
@@ -250,8 +248,7 @@ attempt_failed(hp_conn *conn, const hp_error *err)
     hp_janitor_gone(conn);
     if (pool->state == HP_POOL_OPENING) {
         opening_decided(pool);
-    }
-    else if (hp_error_is_permanent(err) && !any_ready(pool)) {
+    } else if (hp_error_is_permanent(err) && !any_ready(pool)) {
         /* waiting longer would not help those who wait */
         hp_error down = *err;
         down.kind = HP_ERR_DOWN;
@@ -333,8 +330,8 @@ on_sweep(hp_timer *timer, hp_time now)
     for (hp_conn *conn = pool->idle_last; conn != NULL; conn = newer) {
         newer = conn->idle_prev;
         bool expired = now >= conn->expires_at;
-        bool unused = pool->config.max_idle != HP_NEVER && surplus > 0 &&
-                      now >= conn->idle_since + pool->config.max_idle;
+        bool unused =
+            pool->config.max_idle != HP_NEVER && surplus > 0 && now >= conn->idle_since + pool->config.max_idle;
         if (!expired && !unused) {
             continue;
         }

@@ -141,8 +141,7 @@ send_prepare(hp_conn *conn, hp_request *req, bool with_types)
         /* Without a statement cache there may be a pooler between us and the
          * session, which has another one ready next time: never rely on it. */
         conn->unnamed = conn->env->statement_cache_size > 0 ? stmt->id : 0;
-    }
-    else {
+    } else {
         close_later(conn, hp_stmt_cache_add(&conn->stmts, stmt));
     }
     return 0;
@@ -186,8 +185,7 @@ send_lookup(hp_conn *conn, hp_request *req)
     const char *values[1] = {req->lookup_arg};
     begin_phase(req, HP_PHASE_LOOKUP);
     conn->unnamed = 0;
-    if (enter_pipeline(conn) < 0 ||
-        !PQsendQueryParams(conn->pg, req->lookup_sql, 1, NULL, values, NULL, NULL, 0)) {
+    if (enter_pipeline(conn) < 0 || !PQsendQueryParams(conn->pg, req->lookup_sql, 1, NULL, values, NULL, NULL, 0)) {
         goto error;
     }
     add_step(req, HP_STEP_LOOKUP);
@@ -368,11 +366,9 @@ described(hp_conn *conn, hp_request *req)
         /* Another session described it meanwhile. */
         if (hp_stmt_agrees(stmt, req->result)) {
             bind_and_execute(conn, req);
-        }
-        else if (!req->retried) {
+        } else if (!req->retried) {
             start_over(conn, req);
-        }
-        else {
+        } else {
             finish_with(conn, req, HP_ERR_INTERNAL, "the types of the statement keep changing");
         }
         return;
@@ -457,14 +453,11 @@ phase_done(hp_conn *conn, hp_request *req)
     case HP_PHASE_LOOKUP:
         if (req->failure != NULL) {
             finish_with_failure(conn, req);
-        }
-        else if (req->result == NULL) {
+        } else if (req->result == NULL) {
             finish_with(conn, req, HP_ERR_INTERNAL, "the server did not describe the statement");
-        }
-        else if (req->phase == HP_PHASE_DESCRIBE) {
+        } else if (req->phase == HP_PHASE_DESCRIBE) {
             described(conn, req);
-        }
-        else {
+        } else {
             after_binding(conn, req, conn->env->up->looked_up(req, req->result));
         }
         break;
@@ -474,8 +467,7 @@ phase_done(hp_conn *conn, hp_request *req)
     case HP_PHASE_SCRIPT:
         if (req->failure != NULL) {
             finish_with_failure(conn, req);
-        }
-        else {
+        } else {
             hp_conn_finish(conn, req, NULL);
         }
         break;
@@ -493,12 +485,10 @@ hp_phase_start(hp_conn *conn, hp_request *req)
     }
     if (req->kind == HP_REQ_SCRIPT || req->kind == HP_REQ_INTERNAL) {
         send_script(conn, req);
-    }
-    else if (!req->stmt->described) {
+    } else if (!req->stmt->described) {
         req->was_described = false;
         send_describe(conn, req);
-    }
-    else {
+    } else {
         req->was_described = true;
         bind_and_execute(conn, req);
     }
@@ -526,11 +516,9 @@ refuse_copy(hp_conn *conn, hp_request *req, ExecStatusType status)
             return;
         }
         hp_conn_flush(conn);
-    }
-    else if (status == PGRES_COPY_OUT && req->phase == HP_PHASE_SCRIPT) {
+    } else if (status == PGRES_COPY_OUT && req->phase == HP_PHASE_SCRIPT) {
         conn->copy_out = true;
-    }
-    else {
+    } else {
         break_protocol(conn, COPY_REFUSED);
     }
 }
@@ -563,8 +551,7 @@ take_result(hp_conn *conn, hp_request *req, hp_step step, PGresult *res)
     case PGRES_EMPTY_QUERY:
         if (step == HP_STEP_CLOSE || step == HP_STEP_PREPARE) {
             PQclear(res);
-        }
-        else {
+        } else {
             PQclear(req->result);
             req->result = res;
         }

@@ -20,8 +20,8 @@ static const hp_time DEFAULT_CLOSE_TIMEOUT_US = 3 * HP_SECOND;
 /* What a session gets back to: the state after its start-up packet.
  * DEALLOCATE ALL only where named statements may have been made, since it
  * takes ours as well. */
-#define RESET_STATE                                                                                                   \
-    "RESET ROLE; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; CLOSE ALL; UNLISTEN *; "                               \
+#define RESET_STATE                                                                                                    \
+    "RESET ROLE; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; CLOSE ALL; UNLISTEN *; "                                \
     "SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES"
 static const char ROLLBACK_ONLY[] = "ROLLBACK";
 static const char RESET_ONLY[] = RESET_STATE;
@@ -29,7 +29,7 @@ static const char ROLLBACK_AND_RESET[] = "ROLLBACK; " RESET_STATE;
 static const char RESET_WITH_STATEMENTS[] = RESET_STATE "; DEALLOCATE ALL";
 static const char ROLLBACK_AND_RESET_WITH_STATEMENTS[] = "ROLLBACK; " RESET_STATE "; DEALLOCATE ALL";
 
-#define REQUEST_OF(timer_pointer) ((hp_request *)(void *)((char *)(timer_pointer) - offsetof(hp_request, timer)))
+#define REQUEST_OF(timer_pointer) ((hp_request *)(void *)((char *)(timer_pointer)-offsetof(hp_request, timer)))
 
 /* ---- life ---- */
 
@@ -112,8 +112,7 @@ push_idle(hp_pool *pool, hp_conn *conn)
     conn->idle_next = pool->idle;
     if (pool->idle != NULL) {
         pool->idle->idle_prev = conn;
-    }
-    else {
+    } else {
         pool->idle_last = conn;
     }
     pool->idle = conn;
@@ -126,14 +125,12 @@ hp_pool_unlink_idle(hp_pool *pool, hp_conn *conn)
 {
     if (conn->idle_prev != NULL) {
         conn->idle_prev->idle_next = conn->idle_next;
-    }
-    else {
+    } else {
         pool->idle = conn->idle_next;
     }
     if (conn->idle_next != NULL) {
         conn->idle_next->idle_prev = conn->idle_prev;
-    }
-    else {
+    } else {
         pool->idle_last = conn->idle_prev;
     }
     conn->idle_prev = conn->idle_next = NULL;
@@ -382,8 +379,7 @@ hp_pool_submit(hp_pool *pool, hp_request *req)
     hp_conn *conn = pop_idle(pool, now);
     if (conn != NULL) {
         serve(pool, conn, req, now);
-    }
-    else {
+    } else {
         wait_in_line(pool, req);
     }
 }
@@ -440,11 +436,9 @@ hp_pool_release_broken(hp_conn *conn)
     conn->use = HP_USE_GONE;
     if (conn->state != HP_CONN_READY) {
         hp_janitor_gone(conn);
-    }
-    else if (hp_conn_is_free(conn)) {
+    } else if (hp_conn_is_free(conn)) {
         hp_janitor_retire(conn);
-    }
-    else {
+    } else {
         hp_conn_break(conn, NULL);
     }
 }
@@ -476,11 +470,9 @@ hp_pool_settle(hp_conn *conn)
         conn->touched = conn->prepares = false;
         conn->pool->env.stats.resets++;
         hp_conn_run_internal(conn, script);
-    }
-    else if (hp_janitor_is_due(conn, hp_now())) {
+    } else if (hp_janitor_is_due(conn, hp_now())) {
         hp_janitor_retire(conn);
-    }
-    else {
+    } else {
         hp_pool_offer(conn);
     }
 }
@@ -497,8 +489,7 @@ hp_request_abandon(hp_request *req)
         hp_timer_stop(&pool->env.reactor, &req->timer);
         req->state = HP_REQ_DONE;
         pool->env.up->released(req);
-    }
-    else if (req->state == HP_REQ_SENT && !req->abandoned) {
+    } else if (req->state == HP_REQ_SENT && !req->abandoned) {
         pool->env.stats.cancellations++;
         hp_conn_abandon(req->conn, req);
     }

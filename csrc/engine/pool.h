@@ -38,13 +38,13 @@ typedef enum hp_reset {
 
 typedef struct hp_pool_config {
     int min_size, max_size;
-    int max_waiters;        /* 0: no cap */
-    uint64_t max_queries;   /* 0: no limit */
-    hp_time max_idle;       /* max_inactive_connection_lifetime; HP_NEVER: none */
-    hp_time max_lifetime;   /* HP_NEVER: none */
+    int max_waiters;      /* 0: no cap */
+    uint64_t max_queries; /* 0: no limit */
+    hp_time max_idle;     /* max_inactive_connection_lifetime; HP_NEVER: none */
+    hp_time max_lifetime; /* HP_NEVER: none */
     hp_reset reset;
-    bool dedicated;         /* one session, opened once, never replaced */
-    bool init_hook;         /* up->session_opened() is to be called */
+    bool dedicated; /* one session, opened once, never replaced */
+    bool init_hook; /* up->session_opened() is to be called */
 } hp_pool_config;
 
 typedef struct hp_pool {
@@ -58,21 +58,21 @@ typedef struct hp_pool {
     int idle_count;
     hp_conn *dead;
     hp_request_list waiters;
-    uint64_t leases;       /* numbers given out */
+    uint64_t leases; /* numbers given out */
 
     /* opening and reopening (janitor.c) */
-    int opening;           /* connections that are CONNECTING or in the init hook */
-    int opening_left;      /* of the first min_size: not yet decided */
-    unsigned failures;     /* in a row, for back-off */
-    hp_timer reopen;       /* not before: the next attempt after a failure */
-    hp_timer sweep;        /* the next look at idle connections */
-    uint64_t random;       /* state of the jitter's generator */
+    int opening;       /* connections that are CONNECTING or in the init hook */
+    int opening_left;  /* of the first min_size: not yet decided */
+    unsigned failures; /* in a row, for back-off */
+    hp_timer reopen;   /* not before: the next attempt after a failure */
+    hp_timer sweep;    /* the next look at idle connections */
+    uint64_t random;   /* state of the jitter's generator */
     bool last_connect_ok;
-    bool tried;            /* at least one attempt has ended */
+    bool tried; /* at least one attempt has ended */
     hp_error last_error;
-    double last_error_at;  /* wall clock */
-    bool in_run;           /* hp_pool_run_reactor() is on the stack */
-    bool in_offer;         /* hp_pool_offer() is on the stack */
+    double last_error_at; /* wall clock */
+    bool in_run;          /* hp_pool_run_reactor() is on the stack */
+    bool in_offer;        /* hp_pool_offer() is on the stack */
 } hp_pool;
 
 /* NULL when out of memory or descriptors (errno). Takes `targets`. */

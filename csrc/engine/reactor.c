@@ -163,8 +163,7 @@ hp_timer_stop(hp_reactor *reactor, hp_timer *timer)
     }
     if (i > 0 && reactor->heap[(i - 1) / 2]->at > last->at) {
         sift_up(reactor, i, last);
-    }
-    else {
+    } else {
         sift_down(reactor, i, last);
     }
 }

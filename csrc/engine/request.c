@@ -20,8 +20,7 @@ hp_request_push(hp_request_list *list, hp_request *req)
     req->prev = list->last;
     if (list->last != NULL) {
         list->last->next = req;
-    }
-    else {
+    } else {
         list->first = req;
     }
     list->last = req;
@@ -33,14 +32,12 @@ hp_request_remove(hp_request_list *list, hp_request *req)
 {
     if (req->prev != NULL) {
         req->prev->next = req->next;
-    }
-    else {
+    } else {
         list->first = req->next;
     }
     if (req->next != NULL) {
         req->next->prev = req->prev;
-    }
-    else {
+    } else {
         list->last = req->prev;
     }
     req->prev = req->next = NULL;

@@ -94,9 +94,9 @@ typedef struct hp_request {
     bool was_described; /* ... described before this request was */
     bool prepare_failed;
     bool retried;
-    PGresult *result;   /* of the last EXECUTE or SCRIPT step, or a description */
-    PGresult *failure;  /* the first error */
-    bool usage_error;   /* COPY where none can be served */
+    PGresult *result;  /* of the last EXECUTE or SCRIPT step, or a description */
+    PGresult *failure; /* the first error */
+    bool usage_error;  /* COPY where none can be served */
 
     /* deadlines */
     hp_timer timer;

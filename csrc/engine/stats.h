@@ -35,20 +35,20 @@ typedef enum hp_recycle_reason {
 enum { HP_ERROR_CLASSES = 36 * 36 };
 
 typedef struct hp_stats {
-    uint64_t acquisitions;     /* connections handed to a lease or a statement */
-    uint64_t reused;           /* ... that had been handed out before */
+    uint64_t acquisitions; /* connections handed to a lease or a statement */
+    uint64_t reused;       /* ... that had been handed out before */
     uint64_t acquire_timeouts;
     uint64_t query_timeouts;
-    uint64_t cancellations;    /* requests whose caller left */
-    uint64_t rejected;         /* refused by max_waiters */
-    uint64_t queries;          /* statements sent for callers */
-    uint64_t connects;         /* sessions opened */
-    uint64_t connection_errors;/* attempts that failed */
-    uint64_t resets;           /* session resets sent */
+    uint64_t cancellations;     /* requests whose caller left */
+    uint64_t rejected;          /* refused by max_waiters */
+    uint64_t queries;           /* statements sent for callers */
+    uint64_t connects;          /* sessions opened */
+    uint64_t connection_errors; /* attempts that failed */
+    uint64_t resets;            /* session resets sent */
     uint64_t recycled[HP_RECYCLE_REASONS];
     uint32_t errors_by_class[HP_ERROR_CLASSES];
-    hp_histogram wait;         /* from asking for a connection to having it */
-    hp_histogram query;        /* from sending a statement to its complete answer */
+    hp_histogram wait;  /* from asking for a connection to having it */
+    hp_histogram query; /* from sending a statement to its complete answer */
 } hp_stats;
 
 void hp_histogram_add(hp_histogram *histogram, hp_time us);

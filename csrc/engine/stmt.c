@@ -172,14 +172,12 @@ unlink_entry(hp_stmt_cache *cache, int e)
     hp_stmt_entry *entry = &cache->entries[e];
     if (entry->newer >= 0) {
         cache->entries[entry->newer].older = entry->older;
-    }
-    else {
+    } else {
         cache->newest = entry->older;
     }
     if (entry->older >= 0) {
         cache->entries[entry->older].newer = entry->newer;
-    }
-    else {
+    } else {
         cache->oldest = entry->newer;
     }
 }
@@ -192,8 +190,7 @@ link_newest(hp_stmt_cache *cache, int e)
     entry->older = cache->newest;
     if (cache->newest >= 0) {
         cache->entries[cache->newest].newer = e;
-    }
-    else {
+    } else {
         cache->oldest = e;
     }
     cache->newest = e;

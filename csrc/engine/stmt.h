@@ -25,15 +25,15 @@ enum { HP_STMT_NAME_BYTES = 40 };
 
 typedef struct hp_stmt {
     unsigned refs;
-    uint64_t id;                    /* unique in the process */
-    char name[HP_STMT_NAME_BYTES];  /* "" for one that is not to be cached */
-    char *sql;                      /* NUL-terminated UTF-8 */
+    uint64_t id;                   /* unique in the process */
+    char name[HP_STMT_NAME_BYTES]; /* "" for one that is not to be cached */
+    char *sql;                     /* NUL-terminated UTF-8 */
     hp_sql_info info;
     bool described;
-    int nparams;                    /* valid once described */
+    int nparams; /* valid once described */
     Oid *param_types;
-    int result_format;              /* 1 binary, 0 text: chosen by the binding when described */
-    void *user;                     /* the binding's plan */
+    int result_format; /* 1 binary, 0 text: chosen by the binding when described */
+    void *user;        /* the binding's plan */
     void (*free_user)(void *user);
 } hp_stmt;
 
@@ -58,7 +58,7 @@ typedef struct hp_stmt_cache {
     int free;      /* first unused entry, chained by `older` */
     unsigned mask; /* table size - 1 */
     hp_stmt_entry *entries;
-    int *table;    /* entry index, or -1 */
+    int *table; /* entry index, or -1 */
 } hp_stmt_cache;
 
 /* 0, or -1 when out of memory. */
