@@ -142,16 +142,11 @@ def functions_header(catalogue: Catalogue) -> str:
         if not calm and not function.unary:
             continue
         effect = "TOUCHES" if not calm else "WRITES" if WRITES.fullmatch(name) else "NONE"
-        rows.append(f'    {{"{name}", {len(name)}, HP_FUNCTION_{effect}}},\n')
+        rows.append(f'    {{"{name}", {len(name)}, HP_SQL_EFFECT_{effect}}},\n')
     return (
         heading("sqlscan_functions.h", "what calling a built-in function does.", catalogue.versions)
-        + "#ifndef HP_SQLSCAN_FUNCTIONS_H\n#define HP_SQLSCAN_FUNCTIONS_H\n\n"
-        + "typedef enum hp_function_effect {\n"
-        + "    HP_FUNCTION_NONE,   /* none that outlives the statement */\n"
-        + "    HP_FUNCTION_WRITES, /* none on the session, but the database is written */\n"
-        + "    HP_FUNCTION_TOUCHES /* the session may be different; listed only if callable with one argument */\n"
-        + "} hp_function_effect;\n\n"
-        + "/* Sorted by name, bytewise. */\n"
+        + '#ifndef HP_SQLSCAN_FUNCTIONS_H\n#define HP_SQLSCAN_FUNCTIONS_H\n\n#include "engine/sqlcall.h"\n\n'
+        + "/* Sorted by name, bytewise. Of those that touch, only what can be called with one argument. */\n"
         + "static const struct hp_function {\n    const char *name;\n    unsigned char len;\n"
         + "    unsigned char effect;\n} hp_functions[] = {\n"
         + "".join(rows)

@@ -2,7 +2,7 @@
  * sqllex.h - SQL text as tokens, with the boundaries PostgreSQL's own lexer
  * would see.
  *
- * Used by sqlscan.c only. Pure: allocates nothing, keeps no state but the
+ * Used by sqlscan.c and sqlcall.c. Pure: allocates nothing, keeps no state but the
  * position, reads no byte outside the text.
  */
 #ifndef HP_SQLLEX_H

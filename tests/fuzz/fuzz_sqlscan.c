@@ -2,7 +2,7 @@
  * fuzz_sqlscan.c - libFuzzer target for the scanner.
  *
  * clang -std=c11 -g -O1 -fsanitize=fuzzer,address,undefined -Icsrc \
- *     tests/fuzz/fuzz_sqlscan.c csrc/engine/sqlscan.c csrc/engine/sqllex.c -o fuzz_sqlscan
+ *     tests/fuzz/fuzz_sqlscan.c csrc/engine/sqlscan.c csrc/engine/sqlcall.c csrc/engine/sqllex.c -o fuzz_sqlscan
  * mkdir -p corpus && ./fuzz_sqlscan -max_len=4096 -only_ascii=1 corpus
  *
  * libFuzzer hands over a heap block of exactly the input's size, so that
