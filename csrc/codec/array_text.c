@@ -218,7 +218,7 @@ append_numbers(hp_codec_state *state, const hp_codec *codec, PyObject *sequence,
 int
 hp_vector_encode_text(hp_codec_state *state, const hp_codec *codec, PyObject *obj, hp_buf *buf)
 {
-    hp_buf numbers = {NULL, 0, 0};
+    hp_buf numbers = {NULL, 0, 0, 0};
     int usable = hp_is_array_container(state, obj);
     if (usable <= 0) {
         return usable < 0 ? -1 : hp_refuse_container(obj);

@@ -35,7 +35,7 @@ grow(hp_buf *buf, Py_ssize_t needed)
 char *
 hp_buf_reserve(hp_buf *buf, Py_ssize_t more)
 {
-    if (more > MAX_BYTES - buf->len) {
+    if (more > MAX_BYTES - (buf->len - buf->mark)) {
         PyErr_SetString(PyExc_ValueError, "too long: PostgreSQL takes less than 1 GiB");
         return NULL;
     }
@@ -104,4 +104,5 @@ hp_buf_free(hp_buf *buf)
     buf->data = NULL;
     buf->len = 0;
     buf->cap = 0;
+    buf->mark = 0;
 }

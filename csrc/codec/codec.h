@@ -35,14 +35,15 @@ typedef uint32_t hp_oid;
 /* ---- buffer: parameters of one statement, one after another ---- */
 
 typedef struct hp_buf {
-    char *data;     /* PyMem_Malloc'ed, NULL until the first append */
-    Py_ssize_t len; /* bytes in use */
-    Py_ssize_t cap; /* bytes allocated */
+    char *data;      /* PyMem_Malloc'ed, NULL until the first append */
+    Py_ssize_t len;  /* bytes in use */
+    Py_ssize_t cap;  /* bytes allocated */
+    Py_ssize_t mark; /* where the message being written starts: what its limit of 1 GiB is counted from */
 } hp_buf;
 
 /* Make room for `more` bytes and return where they start (len is NOT moved);
- * NULL with MemoryError, or with ValueError past 1 GiB - 1, the largest field
- * PostgreSQL takes. */
+ * NULL with MemoryError, or with ValueError past 1 GiB - 1 from the mark, the
+ * largest message that PostgreSQL takes. */
 char *hp_buf_reserve(hp_buf *buf, Py_ssize_t more);
 int hp_buf_append(hp_buf *buf, const void *data, Py_ssize_t len);
 int hp_buf_put_int16(hp_buf *buf, int16_t value); /* network byte order */

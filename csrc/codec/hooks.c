@@ -31,7 +31,7 @@ hp_codec_py_encode(hp_codec_state *state, PyObject *args)
     if (obj == Py_None) {
         Py_RETURN_NONE;
     }
-    hp_buf buf = {NULL, 0, 0};
+    hp_buf buf = {NULL, 0, 0, 0};
     PyObject *bytes = NULL;
     if (codec->encode(state, codec, obj, &buf) == 0) {
         bytes = PyBytes_FromStringAndSize(buf.data, buf.len);
