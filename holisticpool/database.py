@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine, Generator
 from datetime import datetime, timezone
 from types import TracebackType
@@ -38,6 +39,9 @@ __all__ = ("DatabasePool", "db_pool")
 logger = logging.getLogger("holisticpool")
 
 _T = TypeVar("_T")
+
+# Longer than the engine's longest pause between attempts.
+_RECENT_FAILURE_S = 60.0
 
 
 class Lease(Protocol):
@@ -317,12 +321,18 @@ def _status_of(stats: _core._Stats) -> dict[str, Any]:
     }
     if stats["state"] in ("closing", "closed"):
         return {**status, "status": "unavailable", "last_error": "the pool is closing", "last_error_at": None}
-    failing = stats["connection_errors"] > 0 and not stats["last_connect_ok"]
-    if failing and stats["size"] < max(stats["min_size"], 1):
+    if stats["connection_errors"] == 0 or stats["size"] >= max(stats["min_size"], 1):
+        return status
+    at = stats["last_error_at"]
+    if not stats["last_connect_ok"]:
         status["status"] = "degraded" if stats["size"] else "unavailable"
-        status["last_error"] = stats["last_error"]
-        at = stats["last_error_at"]
-        status["last_error_at"] = None if at is None else datetime.fromtimestamp(at, timezone.utc).isoformat()
+    elif stats["size"] and at is not None and time.time() - at < _RECENT_FAILURE_S:
+        # Of several attempts at once some failed and one that ended later did not.
+        status["status"] = "degraded"
+    else:
+        return status
+    status["last_error"] = stats["last_error"]
+    status["last_error_at"] = None if at is None else datetime.fromtimestamp(at, timezone.utc).isoformat()
     return status
 
 

@@ -7,8 +7,17 @@ from typing import Any
 
 import pytest
 
-from holisticpool import exceptions
+from holisticpool import _core, exceptions
 from holisticpool.conninfo import connect_config, split_dsn
+
+
+@pytest.fixture
+def tls() -> None:
+    """Skips where libpq was built without TLS: it then takes no sslmode that needs it."""
+    try:
+        _core.resolve_conninfo(None, {"sslmode": "require"})
+    except exceptions.ClientConfigurationError:
+        pytest.skip("this libpq was built without TLS")
 
 
 def target(dsn: str | None = None, **keywords: Any) -> dict[str, str]:
@@ -16,7 +25,7 @@ def target(dsn: str | None = None, **keywords: Any) -> dict[str, str]:
     return only
 
 
-def test_keywords_become_libpq_parameters() -> None:
+def test_keywords_become_libpq_parameters(tls: None) -> None:
     found = target(host="h", port=5433, user="u", password="p", database="d", ssl="require")
     assert (
         found | {"host": "h", "port": "5433", "user": "u", "password": "p", "dbname": "d", "sslmode": "require"}
@@ -153,11 +162,11 @@ def test_ssl_context_is_refused_with_the_parameters_to_use() -> None:
 @pytest.mark.parametrize(
     ("ssl_argument", "sslmode"), [(False, "disable"), ("verify_full", "verify-full"), ("allow", "allow")]
 )
-def test_ssl_argument_is_an_sslmode(ssl_argument: Any, sslmode: str) -> None:
+def test_ssl_argument_is_an_sslmode(tls: None, ssl_argument: Any, sslmode: str) -> None:
     assert target(ssl=ssl_argument)["sslmode"] == sslmode
 
 
-def test_ssl_true_verifies_against_the_roots_that_the_dsn_names() -> None:
+def test_ssl_true_verifies_against_the_roots_that_the_dsn_names(tls: None) -> None:
     found = target("postgresql://h/d?sslrootcert=/ca.pem", ssl=True)
     assert (found["sslmode"], found["sslrootcert"]) == ("verify-full", "/ca.pem")
 
