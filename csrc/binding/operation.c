@@ -55,8 +55,7 @@ hp_operation_new(PoolObject *pool, ConnectionObject *connection, hp_op_kind kind
     if (op != NULL) {
         binding->free_operations = (void *)op->pool;
         binding->free_count--;
-        Py_INCREF(binding->OperationType);
-        PyObject_INIT((PyObject *)op, binding->OperationType);
+        PyObject_Init((PyObject *)op, binding->OperationType);
     } else {
         op = PyObject_GC_New(OperationObject, binding->OperationType);
         if (op == NULL) {
@@ -153,6 +152,9 @@ op_dealloc(OperationObject *op)
     PyObject_GC_UnTrack(op);
     if (op->state == HP_OP_NEW || op->state == HP_OP_DONE) {
         finalize(op);
+    }
+    if (op->pool->opening == op) {
+        op->pool->opening = NULL;
     }
     op_clear(op);
     hp_stmt_unref(op->req.stmt);
@@ -407,6 +409,11 @@ prepare_request(OperationObject *op)
             return -1;
         }
         req->sets = (int)PyTuple_GET_SIZE(op->args);
+    }
+    if (op->kind != HP_OP_EXECUTEMANY && op->args != NULL && PyTuple_GET_SIZE(op->args) > HP_MAX_PARAMS) {
+        PyErr_Format(state_of(op)->errors.InterfaceError, "a query takes at most %d arguments, %zd were passed",
+                     HP_MAX_PARAMS, PyTuple_GET_SIZE(op->args));
+        return -1;
     }
     req->stmt = hp_statement_get(op->pool, op->query);
     if (req->stmt == NULL) {

@@ -1,0 +1,852 @@
+"""Operation: whatever asyncio does with a coroutine can be done with what an I/O method returns.
+
+An operation is made pending by asking a pool for the one connection that somebody else holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections.abc
+import contextvars
+import gc
+import inspect
+import sys
+import traceback
+import warnings
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+import holisticpool
+from holisticpool import Connection, Pool, exceptions
+
+needs_3_11 = pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio has it since 3.11")
+needs_3_12 = pytest.mark.skipif(sys.version_info < (3, 12), reason="asyncio has it since 3.12")
+
+
+@pytest.fixture
+async def held(single: Pool) -> AsyncIterator[Connection]:
+    """The only connection of `single`, leased."""
+    connection = await single.acquire()
+    yield connection
+    await single.release(connection)
+
+
+async def one_turn() -> None:
+    """Let the loop run what is ready, once."""
+    await asyncio.sleep(0)
+
+
+# ---- what drives coroutines ----
+
+
+async def test_await_gives_the_result(pool: Pool) -> None:
+    assert await pool.fetchval("SELECT 1") == 1
+
+
+async def test_gather_keeps_the_order_of_its_arguments(pool: Pool) -> None:
+    assert await asyncio.gather(*(pool.fetchval("SELECT $1::int", i) for i in range(20))) == list(range(20))
+
+
+async def test_gather_raises_the_first_error(pool: Pool) -> None:
+    with pytest.raises(exceptions.DivisionByZeroError):
+        await asyncio.gather(pool.fetchval("SELECT 1"), pool.fetchval("SELECT 1/0"))
+
+
+async def test_gather_returns_exceptions_where_asked(pool: Pool) -> None:
+    first, second = await asyncio.gather(
+        pool.fetchval("SELECT 1/0"), pool.fetchval("SELECT 2"), return_exceptions=True
+    )
+    assert isinstance(first, exceptions.DivisionByZeroError)
+    assert second == 2
+
+
+async def test_wait_for_passes_the_result_on(pool: Pool) -> None:
+    assert await asyncio.wait_for(pool.fetchval("SELECT 1"), 60) == 1
+
+
+async def test_wait_for_without_a_limit_passes_the_result_on(pool: Pool) -> None:
+    assert await asyncio.wait_for(pool.fetchval("SELECT 1"), None) == 1
+
+
+async def test_wait_for_ends_a_wait_for_a_connection(single: Pool, held: Connection) -> None:
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(single.acquire(timeout=None), 0.001)
+    assert single._stats()["waiters"] == 0
+
+
+@needs_3_11
+async def test_timeout_context_ends_a_wait_for_a_connection(single: Pool, held: Connection) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.001):
+            await single.fetchval("SELECT 1")
+    assert single._stats()["waiters"] == 0
+
+
+@needs_3_11
+async def test_timeout_context_that_does_not_end_changes_nothing(pool: Pool) -> None:
+    async with asyncio.timeout(60):
+        assert await pool.fetchval("SELECT 1") == 1
+
+
+async def test_shield_passes_the_result_on(pool: Pool) -> None:
+    assert await asyncio.shield(pool.fetchval("SELECT 1")) == 1
+
+
+async def test_shielded_operation_outlives_the_cancelled_waiter(single: Pool) -> None:
+    connection = await single.acquire()
+    inner = asyncio.ensure_future(single.fetchval("SELECT 1"))
+
+    async def wait() -> Any:
+        return await asyncio.shield(inner)
+
+    waiter = asyncio.create_task(wait())
+    await one_turn()
+    waiter.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiter
+    await single.release(connection)
+    assert await inner == 1
+
+
+async def test_create_task_runs_it(pool: Pool) -> None:
+    assert await asyncio.create_task(pool.fetchval("SELECT 1")) == 1
+
+
+async def test_create_task_takes_a_name(pool: Pool) -> None:
+    task = asyncio.create_task(pool.fetchval("SELECT 1"), name="the query")
+    assert "the query" in repr(task)
+    assert await task == 1
+
+
+@needs_3_11
+async def test_create_task_takes_a_context(pool: Pool) -> None:
+    task = asyncio.create_task(pool.fetchval("SELECT 1"), context=contextvars.copy_context())
+    assert await task == 1
+
+
+@needs_3_11
+async def test_task_group_runs_it(pool: Pool) -> None:
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(pool.fetchval("SELECT $1::int", i)) for i in range(5)]
+    assert [task.result() for task in tasks] == list(range(5))
+
+
+@needs_3_11
+async def test_task_group_cancels_the_others_when_one_fails(single: Pool) -> None:
+    with pytest.raises(BaseExceptionGroup) as caught:  # noqa: F821 - a built-in since 3.11
+        async with asyncio.TaskGroup() as group:
+            group.create_task(single.fetchval("SELECT 1/0"))
+            others = [group.create_task(single.fetchval("SELECT pg_sleep(600)")) for _ in range(3)]
+    assert caught.group_contains(exceptions.DivisionByZeroError) if hasattr(caught, "group_contains") else True
+    assert all(task.cancelled() for task in others)
+    assert await single.fetchval("SELECT 1") == 1
+
+
+async def test_ensure_future_makes_a_task_of_it(pool: Pool) -> None:
+    future = asyncio.ensure_future(pool.fetchval("SELECT 1"))
+    assert isinstance(future, asyncio.Task)
+    assert await future == 1
+
+
+def test_run_until_complete_runs_it(dsn: str) -> None:
+    loop = asyncio.new_event_loop()
+    try:
+
+        async def opened() -> Pool:
+            return await holisticpool.create_pool(dsn, min_size=1, max_size=1)
+
+        pool = loop.run_until_complete(opened())
+        assert loop.run_until_complete(pool.fetchval("SELECT 1")) == 1
+        loop.run_until_complete(pool.close())
+    finally:
+        loop.close()
+
+
+async def test_wait_takes_tasks_of_it(pool: Pool) -> None:
+    tasks = {asyncio.create_task(pool.fetchval("SELECT $1::int", i)) for i in range(3)}
+    done, pending = await asyncio.wait(tasks)
+    assert not pending
+    assert {task.result() for task in done} == {0, 1, 2}
+
+
+async def test_as_completed_takes_it(pool: Pool) -> None:
+    operations = [pool.fetchval("SELECT $1::int", i) for i in range(3)]
+    assert {await each for each in asyncio.as_completed(operations)} == {0, 1, 2}
+
+
+@needs_3_12
+async def test_eager_tasks_run_it(pool: Pool) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(asyncio.eager_task_factory)
+    try:
+        assert await asyncio.create_task(pool.fetchval("SELECT 1")) == 1
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(pool.fetchval("SELECT $1::int", i)) for i in range(5)]
+        assert [task.result() for task in tasks] == list(range(5))
+        connection = await asyncio.create_task(pool.acquire())
+        await asyncio.create_task(connection.close())
+        with pytest.raises(exceptions.DivisionByZeroError):
+            await asyncio.gather(pool.fetchval("SELECT 1/0"), pool.acquire(timeout=5))
+    finally:
+        loop.set_task_factory(None)
+        gc.collect()
+
+
+def test_works_in_asyncio_debug_mode(dsn: str) -> None:
+    async def work() -> None:
+        async with holisticpool.create_pool(dsn, min_size=1, max_size=1) as pool:
+            assert await pool.fetchval("SELECT 1") == 1
+            assert await asyncio.gather(pool.fetchval("SELECT 1"), asyncio.create_task(pool.fetchval("SELECT 2")))
+            waiting = asyncio.create_task(pool.fetchval("SELECT pg_sleep(600)"))
+            await one_turn()
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+
+    asyncio.run(work(), debug=True)
+
+
+def test_works_on_uvloop(dsn: str) -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def work() -> None:
+        async with holisticpool.create_pool(dsn, min_size=1, max_size=1) as pool:
+            assert await asyncio.gather(*(pool.fetchval("SELECT $1::int", i) for i in range(5))) == list(range(5))
+            async with pool.acquire() as connection:
+                waiting = asyncio.create_task(pool.fetchval("SELECT 1"))
+                await one_turn()
+                waiting.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await waiting
+                assert await asyncio.wait_for(connection.fetchval("SELECT 2"), 60) == 2
+
+    loop = uvloop.new_event_loop()
+    try:
+        loop.run_until_complete(work())
+    finally:
+        loop.close()
+
+
+async def test_is_awaited_through_yield_from(pool: Pool) -> None:
+    class Wrapped:
+        def __await__(self) -> Any:
+            return (yield from pool.fetchval("SELECT 1").__await__())
+
+    assert await Wrapped() == 1
+
+
+async def test_generator_based_driver_gets_the_result_as_stop_iteration(pool: Pool) -> None:
+    def steps() -> Any:
+        return (yield from pool.fetchval("SELECT 5"))
+
+    class Wrapped:
+        def __await__(self) -> Any:
+            return steps()
+
+    assert await Wrapped() == 5
+
+
+# ---- before it is started ----
+
+
+async def test_new_operation_is_a_coroutine_and_no_future(pool: Pool) -> None:
+    operation = pool.fetchval("SELECT 1")
+    assert asyncio.iscoroutine(operation)
+    assert inspect.isawaitable(operation)
+    assert isinstance(operation, collections.abc.Coroutine)
+    assert not asyncio.isfuture(operation)
+    assert await operation == 1
+
+
+async def test_never_awaited_operation_warns_and_sends_nothing(pool: Pool) -> None:
+    await pool.execute("CREATE TABLE IF NOT EXISTS never_awaited (n int); TRUNCATE never_awaited")
+    before = pool._stats()["queries"]
+    with pytest.warns(RuntimeWarning, match=r"coroutine 'Pool\.execute' was never awaited"):
+        pool.execute("INSERT INTO never_awaited VALUES (1)")
+        gc.collect()
+    assert pool._stats()["queries"] == before
+    assert await pool.fetchval("SELECT count(*) FROM never_awaited") == 0
+    await pool.execute("DROP TABLE never_awaited")
+
+
+async def test_never_awaited_acquire_takes_no_connection(pool: Pool) -> None:
+    with pytest.warns(RuntimeWarning, match=r"coroutine 'Pool\.acquire' was never awaited"):
+        pool.acquire()
+        gc.collect()
+    assert pool._stats()["leased"] == 0
+
+
+async def test_never_awaited_warning_turned_into_an_error_is_reported_not_raised(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reported: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", reported.append)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pool.fetchval("SELECT 1")
+        gc.collect()
+    assert [type(each.exc_value) for each in reported] == [RuntimeWarning]
+
+
+async def test_closed_before_it_started_does_not_warn(pool: Pool) -> None:
+    operation = pool.fetchval("SELECT 1")
+    operation.close()
+    operation.close()
+    with pytest.raises(RuntimeError, match="cannot reuse already awaited coroutine"):
+        await operation
+
+
+async def test_throw_before_it_started_raises_that_and_ends_it(pool: Pool) -> None:
+    operation = pool.fetchval("SELECT 1")
+    error = KeyError("thrown")
+    with pytest.raises(KeyError) as caught:
+        operation.throw(error)
+    assert caught.value is error
+    with pytest.raises(RuntimeError, match="cannot reuse already awaited coroutine"):
+        await operation
+
+
+async def test_cancelled_task_that_never_ran_sends_nothing(pool: Pool) -> None:
+    before = pool._stats()["queries"]
+    task = asyncio.create_task(pool.fetchval("SELECT 1"))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert pool._stats()["queries"] == before
+
+
+# ---- awaited once ----
+
+
+async def test_awaiting_it_again_is_an_error(pool: Pool) -> None:
+    operation = pool.fetchval("SELECT 1")
+    await operation
+    with pytest.raises(RuntimeError, match="cannot reuse already awaited coroutine"):
+        await operation
+
+
+async def test_awaiting_it_again_after_an_error_is_an_error(pool: Pool) -> None:
+    operation = pool.fetchval("SELECT 1/0")
+    with pytest.raises(exceptions.DivisionByZeroError):
+        await operation
+    with pytest.raises(RuntimeError, match="cannot reuse already awaited coroutine"):
+        await operation
+
+
+async def test_second_task_awaiting_the_same_operation_fails_and_the_first_succeeds(single: Pool) -> None:
+    operation = single.fetchval("SELECT pg_backend_pid()")
+    connection = await single.acquire()
+
+    async def wait() -> Any:
+        return await operation
+
+    first = asyncio.create_task(wait())
+    second = asyncio.create_task(wait())
+    with pytest.raises(RuntimeError, match="already being awaited"):
+        await second
+    pid = connection.get_server_pid()
+    await single.release(connection)
+    assert await first == pid
+
+
+async def test_send_after_the_end_is_an_error(pool: Pool) -> None:
+    operation = pool.fetchval("SELECT 1")
+    await operation
+    with pytest.raises(RuntimeError):
+        operation.send(None)
+    with pytest.raises(RuntimeError):
+        next(iter(operation))
+
+
+# ---- close() and throw() once it is started ----
+
+
+async def test_close_while_pending_leaves_the_queue(single: Pool, held: Connection) -> None:
+    operation = single.acquire()
+    assert operation.send(None) is operation
+    assert single._stats()["waiters"] == 1
+    operation.close()
+    assert single._stats()["waiters"] == 0
+    with pytest.raises(RuntimeError):
+        operation.send(None)
+
+
+async def test_throw_while_pending_raises_and_leaves_the_queue(single: Pool, held: Connection) -> None:
+    operation = single.fetchval("SELECT 1")
+    operation.send(None)
+    with pytest.raises(ZeroDivisionError):
+        operation.throw(ZeroDivisionError)
+    assert single._stats()["waiters"] == 0
+
+
+async def test_throw_takes_the_old_three_arguments(pool: Pool) -> None:
+    try:
+        raise KeyError("for its traceback")
+    except KeyError as error:
+        trace = error.__traceback__
+    operation = pool.fetchval("SELECT 1")
+    with pytest.raises(ValueError, match="text") as caught:
+        operation.throw(ValueError, ValueError("text"), trace)
+    assert caught.value.__traceback__ is not None
+
+
+@pytest.mark.parametrize("arguments", [(), (1,), ("text",), (KeyError("a"), "b"), (KeyError, "a", "b"), (1, 2, 3, 4)])
+async def test_throw_of_what_is_no_exception_is_a_type_error(pool: Pool, arguments: tuple[Any, ...]) -> None:
+    operation = pool.fetchval("SELECT 1")
+    with pytest.raises(TypeError):
+        operation.throw(*arguments)
+    operation.close()
+
+
+async def test_close_while_a_statement_runs_frees_the_connection(single: Pool) -> None:
+    operation = single.fetchval("SELECT pg_sleep(600)")
+    operation.send(None)
+    operation.close()
+    assert await single.fetchval("SELECT 1") == 1
+
+
+async def test_close_of_an_undelivered_lease_gives_it_back(single: Pool) -> None:
+    connection = await single.acquire()
+    operation = single.acquire()
+    operation.send(None)
+    await single.release(connection)
+    assert single._stats()["leased"] == 1
+    operation.close()
+    assert single._stats()["leased"] == 0
+
+
+async def test_undelivered_lease_that_is_dropped_gives_itself_back(single: Pool) -> None:
+    connection = await single.acquire()
+    operation = single.acquire()
+    operation.send(None)
+    await single.release(connection)
+    del operation
+    gc.collect()
+    assert single._stats()["leased"] == 0
+
+
+async def test_pending_operation_that_is_dropped_still_frees_its_connection(single: Pool) -> None:
+    single.fetchval("SELECT 1").send(None)
+    gc.collect()
+    assert await single.fetchval("SELECT 2") == 2
+
+
+async def test_dropped_opening_of_a_pool_is_forgotten(dsn: str) -> None:
+    made = holisticpool.create_pool(dsn, min_size=1, max_size=1)
+    targets = made._config.connection.targets()
+    opened = asyncio.get_running_loop().create_future()
+
+    async def init(connection: Connection) -> None:
+        opened.set_result(None)
+
+    core = holisticpool._core.Pool(
+        asyncio.get_running_loop(),
+        min_size=1,
+        max_size=1,
+        max_queries=0,
+        max_inactive_connection_lifetime=0.0,
+        max_lifetime=0.0,
+        acquire_timeout=None,
+        command_timeout=None,
+        connect_timeout=60.0,
+        max_waiters=0,
+        statement_cache_size=10,
+        max_cacheable_statement_size=0,
+        reset="touched",
+        record_class=holisticpool.Record,
+        connection_class=Connection,
+        dedicated=False,
+    )
+    core._set_targets(targets)
+    core._set_on_connect(init)
+    core._open().send(None)
+    # what lies in the operation's memory next must not be taken for it
+    others = [core.fetchval("SELECT 1") for _ in range(10)]
+    await opened
+    assert await core.fetchval("SELECT 1") == 1
+    for each in others:
+        assert repr(each) == "<holisticpool operation Pool.fetchval new>"
+        each.close()
+    await core._close()
+
+
+# ---- cancellation ----
+
+
+async def test_cancel_message_passes_through(single: Pool, held: Connection) -> None:
+    async def wait() -> None:
+        await single.fetchval("SELECT 1")
+
+    task = asyncio.create_task(wait())
+    await one_turn()
+    task.cancel("not needed any more")
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await task
+    messages = [getattr(error, "args", ()) for error in (caught.value, caught.value.__context__)]
+    assert ("not needed any more",) in messages
+
+
+async def test_cancelled_error_reaches_the_task_with_its_message(single: Pool, held: Connection) -> None:
+    seen: list[tuple[Any, ...]] = []
+
+    async def wait() -> None:
+        try:
+            await single.fetchval("SELECT 1")
+        except asyncio.CancelledError as error:
+            seen.append(error.args)
+            raise
+
+    task = asyncio.create_task(wait())
+    await one_turn()
+    task.cancel("enough")
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert seen == [("enough",)]
+
+
+async def test_task_may_swallow_a_cancellation_and_go_on(single: Pool) -> None:
+    connection = await single.acquire()
+
+    async def wait() -> Any:
+        try:
+            await single.fetchval("SELECT 1")
+        except asyncio.CancelledError:
+            pass
+        return await single.fetchval("SELECT 2")
+
+    task = asyncio.create_task(wait())
+    await one_turn()
+    task.cancel()
+    await one_turn()
+    await single.release(connection)
+    assert await task == 2
+
+
+async def test_cancel_before_the_first_await_reaches_the_operation(single: Pool) -> None:
+    """A task that is cancelled while it runs is cancelled at its next await, which is ours."""
+
+    async def work() -> None:
+        asyncio.current_task().cancel("self")  # type: ignore[union-attr]
+        await single.acquire(timeout=None)
+
+    connection = await single.acquire()
+    task = asyncio.create_task(work())
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert single._stats()["waiters"] == 0
+    await single.release(connection)
+    assert single._stats()["leased"] == 0
+
+
+async def test_cancel_between_resolution_and_wake_up_does_not_leak_the_lease(single: Pool) -> None:
+    connection = await single.acquire()
+
+    async def work() -> Any:
+        return await single.acquire()
+
+    for waiting in (work, single.acquire):
+        task = asyncio.create_task(waiting())
+        await one_turn()
+        await single.release(connection)
+        assert single._stats()["leased"] == 1  # handed over, the task does not know yet
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert single._stats()["leased"] == 0
+        connection = await single.acquire()
+    await single.release(connection)
+
+
+async def test_cancel_between_resolution_and_wake_up_hands_the_lease_to_the_next(single: Pool) -> None:
+    connection = await single.acquire()
+    first = asyncio.create_task(single.acquire())
+    second = asyncio.create_task(single.acquire())
+    await one_turn()
+    await single.release(connection)
+    first.cancel()
+    got = await second
+    assert first.cancelled()
+    await single.release(got)
+
+
+async def test_cancel_of_async_with_acquire_between_resolution_and_wake_up_frees_it(single: Pool) -> None:
+    connection = await single.acquire()
+
+    async def work() -> None:
+        async with single.acquire():
+            raise AssertionError("it was cancelled before it entered")
+
+    task = asyncio.create_task(work())
+    await one_turn()
+    await single.release(connection)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert single._stats()["leased"] == 0
+
+
+async def test_task_cancelled_again_and_again_still_returns_its_lease(single: Pool) -> None:
+    entered = asyncio.Event()
+
+    async def work() -> None:
+        async with single.acquire() as connection:
+            entered.set()
+            await connection.fetchval("SELECT pg_sleep(600)")
+
+    task = asyncio.create_task(work())
+    await entered.wait()
+    while not task.done():
+        task.cancel()
+        await one_turn()
+    assert single._stats()["leased"] == 0
+    assert await single.fetchval("SELECT 1") == 1
+
+
+async def test_result_that_came_with_the_cancellation_is_dropped(single: Pool) -> None:
+    """What a cancelled statement answers must not reach the next user of its connection."""
+
+    async def work() -> Any:
+        return await single.fetchval("SELECT 'cancelled'")
+
+    for turns in range(8):
+        task = asyncio.create_task(work())
+        for _ in range(turns):
+            await one_turn()
+        task.cancel()
+        results = await asyncio.gather(task, single.fetchval("SELECT 'mine'"), return_exceptions=True)
+        assert results[1] == "mine"
+        assert results[0] == "cancelled" or isinstance(results[0], asyncio.CancelledError)
+
+
+# ---- surroundings ----
+
+
+async def test_context_variables_are_the_tasks_right_after_the_await(pool: Pool) -> None:
+    variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable", default=0)
+
+    async def work(n: int) -> list[int]:
+        variable.set(n)
+        seen = []
+        for _ in range(3):
+            await pool.fetchval("SELECT 1")
+            seen.append(variable.get())
+        async with pool.acquire() as connection:
+            seen.append(variable.get())
+            await connection.fetchval("SELECT 1")
+        seen.append(variable.get())
+        return seen
+
+    assert await asyncio.gather(*(work(n) for n in range(1, 11))) == [[n] * 5 for n in range(1, 11)]
+
+
+async def test_current_task_is_the_awaiting_one_right_after_the_await(pool: Pool) -> None:
+    async def work() -> bool:
+        me = asyncio.current_task()
+        await pool.fetchval("SELECT 1")
+        return asyncio.current_task() is me
+
+    assert await asyncio.gather(work(), work(), work()) == [True, True, True]
+
+
+async def test_traceback_names_the_awaiting_line_and_the_method(pool: Pool) -> None:
+    try:
+        await pool.fetch("SELECT 1/0")  # the awaiting line
+    except exceptions.DivisionByZeroError as error:
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    assert "# the awaiting line" in text
+    assert "in Pool.fetch\n" in text
+
+
+async def test_traceback_of_bad_input_names_the_awaiting_line_and_the_method(pool: Pool) -> None:
+    await pool.fetchval("SELECT $1::int", 1)
+    async with pool.acquire() as connection:
+        try:
+            await connection.fetchval("SELECT $1::int", "one")  # the awaiting line
+        except exceptions.DataError as error:
+            text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    assert "# the awaiting line" in text
+    assert "in Connection.fetchval\n" in text
+
+
+async def test_traceback_through_a_task_names_the_method(pool: Pool) -> None:
+    task = asyncio.create_task(pool.fetchrow("SELECT 1/0"))
+    with pytest.raises(exceptions.DivisionByZeroError) as caught:
+        await task
+    assert "in Pool.fetchrow\n" in "".join(traceback.format_exception(caught.type, caught.value, caught.tb))
+
+
+async def test_bad_input_carries_its_cause(pool: Pool) -> None:
+    with pytest.raises(exceptions.DataError) as caught:
+        await pool.fetchval("SELECT $1::int", "one")
+    assert isinstance(caught.value.__cause__, (TypeError, ValueError))
+
+
+async def test_error_inside_an_except_block_has_it_as_context(pool: Pool) -> None:
+    with pytest.raises(exceptions.DivisionByZeroError) as caught:
+        try:
+            raise KeyError("first")
+        except KeyError:
+            await pool.fetchval("SELECT 1/0")
+    assert isinstance(caught.value.__context__, KeyError)
+
+
+async def test_error_is_released_with_its_last_reference(pool: Pool) -> None:
+    """Nothing of ours keeps the exception, whose traceback keeps the caller's frame."""
+
+    class Marker:
+        pass
+
+    import weakref
+
+    async def work() -> weakref.ref[Marker]:
+        marker = Marker()
+        try:
+            await pool.fetchval("SELECT 1/0")
+        except exceptions.DivisionByZeroError:
+            pass
+        return weakref.ref(marker)
+
+    assert (await work())() is None
+
+
+# ---- values that coroutines have trouble with ----
+
+
+async def test_rows_are_returned_whole_through_stop_iteration(pool: Pool) -> None:
+    operation = pool.fetchrow("SELECT 1 AS a, 2 AS b")
+
+    def drive() -> Any:
+        return (yield from operation)
+
+    class Wrapped:
+        def __await__(self) -> Any:
+            return drive()
+
+    row = await Wrapped()
+    assert tuple(row) == (1, 2)
+
+
+async def test_list_result_by_send_arrives_in_stop_iteration(single: Pool) -> None:
+    async with single.acquire() as connection:
+        operation = single.acquire()
+        operation.send(None)
+    with pytest.raises(StopIteration) as stop:
+        operation.send(None)
+    assert isinstance(stop.value.value, Connection)
+    await single.release(stop.value.value)
+    assert connection is not stop.value.value
+
+
+async def test_null_is_none_by_every_way(pool: Pool) -> None:
+    assert await pool.fetchval("SELECT NULL::int") is None
+    assert await asyncio.create_task(pool.fetchval("SELECT NULL::int")) is None
+
+    class Wrapped:
+        def __await__(self) -> Any:
+            return (yield from pool.fetchval("SELECT NULL::int"))
+
+    assert await Wrapped() is None
+
+
+# ---- how it shows ----
+
+
+async def test_repr_names_method_and_state(single: Pool, held: Connection) -> None:
+    operation = single.fetchval("SELECT 1")
+    assert repr(operation) == "<holisticpool operation Pool.fetchval new>"
+    operation.send(None)
+    assert repr(operation) == "<holisticpool operation Pool.fetchval pending>"
+    operation.close()
+    assert repr(operation) == "<holisticpool operation Pool.fetchval closed>"
+
+
+async def test_repr_of_a_task_names_the_method(single: Pool, held: Connection) -> None:
+    task = asyncio.create_task(single.fetchval("SELECT 1"))
+    assert "Pool.fetchval" in repr(task)
+    await one_turn()
+    assert "Pool.fetchval" in repr(task)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert "Pool.fetchval" in repr(task)
+
+
+async def test_names_are_those_of_the_method(pool: Pool) -> None:
+    operation = pool.fetchval("SELECT 1")
+    assert (operation.__name__, operation.__qualname__) == ("fetchval", "Pool.fetchval")  # type: ignore[attr-defined]
+    operation.close()
+
+
+async def test_task_stack_can_be_printed(single: Pool, held: Connection, capsys: pytest.CaptureFixture[str]) -> None:
+    async def wait() -> None:
+        await single.fetchval("SELECT 1")
+
+    task = asyncio.create_task(wait())
+    direct = asyncio.create_task(single.fetchval("SELECT 1"))
+    await one_turn()
+    task.print_stack()
+    direct.print_stack()
+    for each in (task, direct):
+        each.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await each
+
+
+# ---- where it runs ----
+
+
+def test_other_event_loop_is_refused(dsn: str) -> None:
+    loop = asyncio.new_event_loop()
+    try:
+
+        async def opened() -> Pool:
+            return await holisticpool.create_pool(dsn, min_size=1, max_size=1)
+
+        pool = loop.run_until_complete(opened())
+
+        async def elsewhere() -> None:
+            for operation in (pool.fetchval("SELECT 1"), pool.acquire()):
+                with pytest.raises(exceptions.InterfaceError, match="another event loop"):
+                    await operation
+
+        asyncio.run(elsewhere())
+        assert loop.run_until_complete(pool.fetchval("SELECT 1")) == 1
+        loop.run_until_complete(pool.close())
+    finally:
+        loop.close()
+
+
+async def test_without_a_running_loop_it_is_refused(pool: Pool) -> None:
+    result: list[BaseException] = []
+
+    def outside() -> None:
+        try:
+            pool.fetchval("SELECT 1").send(None)
+        except BaseException as error:
+            result.append(error)
+
+    await asyncio.get_running_loop().run_in_executor(None, outside)
+    assert [type(error) for error in result] == [exceptions.InterfaceError]
+
+
+async def test_anyio_style_cancel_scope_survives_in_the_next_await(pool: Pool) -> None:
+    """Cancelled at each of its awaits until it ends, as anyio's cancel scopes do it."""
+
+    async def work() -> None:
+        try:
+            await pool.fetchval("SELECT pg_sleep(600)")
+        finally:
+            try:
+                await pool.fetchval("SELECT 1")
+            finally:
+                await pool.fetchval("SELECT 2")
+
+    task = asyncio.create_task(work())
+    while not task.done():
+        await one_turn()
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await pool.fetchval("SELECT 3") == 3
