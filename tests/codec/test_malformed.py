@@ -52,7 +52,7 @@ def survives(decode: Any, oid: int, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", OIDS)
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(data=st.binary(max_size=80))
 @example(data=b"")
 def test_random_bytes_never_crash_a_decoder(name: str, data: bytes) -> None:
@@ -61,7 +61,7 @@ def test_random_bytes_never_crash_a_decoder(name: str, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", OIDS)
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(data=st.lists(st.sampled_from(ALPHABET), max_size=60).map(bytes))
 def test_random_words_of_the_text_formats_never_crash_a_decoder(name: str, data: bytes) -> None:
     survives(_core.decode_text, OIDS[name], data)
@@ -83,9 +83,7 @@ def test_every_changed_byte_is_survived(name: str) -> None:
             survives(_core.decode, OIDS[name], good[:at] + bytes([byte]) + good[at + 1 :])
 
 
-@pytest.mark.parametrize("name", SEEDS)
+@pytest.mark.parametrize("name", [name for name in SEEDS if name != "JSONB"])  # text has no end of its own
 def test_trailing_bytes_are_refused(name: str) -> None:
-    if name == "JSONB":
-        pytest.skip("text has no end of its own")
     with pytest.raises(ValueError, match="malformed"):
         _core.decode(OIDS[name], SEEDS[name] + b"\0")
