@@ -18,6 +18,12 @@ static const char PROBE_OPTION[] = "ssl_max_protocol_version";
 static const char OTHER_PROBE_OPTION[] = "ssl_min_protocol_version";
 static const char PROBE_VALUE[] = "merge-only";
 
+/* connect_timeout beyond this is none: libpq takes an int. */
+enum { LONGEST_TIMEOUT_S = INT32_MAX };
+
+static const char PORT[] = "port";
+static const char DEFAULT_PORT[] = "5432";
+
 /* A peer that vanished (cable, NAT, failover) is noticed within about a minute,
  * also while nothing is sent; libpq's own defaults are hours. */
 static const char *const DEFAULTS[][2] = {
@@ -140,29 +146,34 @@ pairs_take_options(pairs *list, const PQconninfoOption *options)
 
 /* ---- merging ---- */
 
+static bool
+is_quote(char c)
+{
+    return c == '"' || (unsigned char)c >= 0x80;
+}
+
 /* libpq quotes the part of the DSN that it did not understand, and that part may
- * be a password: keep the sentence, drop what is quoted. */
+ * be a password, with quotation marks of its own: keep what is before the first
+ * mark and behind the last. Translated messages have other marks, which no ASCII
+ * character is. */
 static void
 set_redacted(hp_error *err, const char *prefix, const char *message)
 {
-    char text[256];
-    size_t n = 0;
-    bool quoted = false;
-    for (const char *p = message; *p != '\0' && *p != '\n' && n + 4 < sizeof text; p++) {
-        if (*p == '"') {
-            if (!quoted) {
-                memcpy(text + n, "\"...", 4);
-                n += 4;
-            } else {
-                text[n++] = '"';
-            }
-            quoted = !quoted;
-        } else if (!quoted) {
-            text[n++] = *p;
-        }
+    size_t len = strlen(message);
+    size_t first = 0;
+    size_t last = len;
+    while (first < len && !is_quote(message[first])) {
+        first++;
     }
-    text[n] = '\0';
-    hp_error_set(err, HP_ERR_CONNECT, "%s: %s", prefix, text);
+    while (last > first && !is_quote(message[last - 1])) {
+        last--;
+    }
+    if (first == len) {
+        hp_error_set(err, HP_ERR_CONNECT, "%s: %.*s", prefix, (int)strcspn(message, "\n"), message);
+        return;
+    }
+    hp_error_set(err, HP_ERR_CONNECT, "%s: %.*s\"...\"%.*s", prefix, (int)first, message,
+                 (int)strcspn(message + last, "\n"), message + last);
 }
 
 /* All parameters as libpq would use them, but `refused`; the password of the
@@ -307,9 +318,9 @@ hp_target_fill(hp_target *target, const char *const *keywords, const char *const
     bool resolve = needs_resolving(host, pairs_get(&list, "hostaddr"));
     long seconds = timeout ? strtol(timeout, NULL, 10) : 0;
     target->prefer_standby = attrs != NULL && strcmp(attrs, "prefer-standby") == 0;
-    target->attempt_timeout = seconds > 0 ? seconds * HP_SECOND : HP_NEVER;
+    target->attempt_timeout = seconds > 0 && seconds < LONGEST_TIMEOUT_S ? seconds * HP_SECOND : HP_NEVER;
     target->host = resolve ? strdup(host) : NULL;
-    target->port = strdup(port && port[0] ? port : "5432");
+    target->port = strdup(port && port[0] ? port : DEFAULT_PORT);
     target->keywords = list.keywords;
     target->values = list.values;
     if (list.failed || list.n == 0 || target->port == NULL || (resolve && target->host == NULL)) {
@@ -365,7 +376,7 @@ add_defaults(pairs *merged, const pairs *given)
 static int
 resolve_host(const pairs *given, const pairs *merged, int i, hp_target *target, hp_error *err)
 {
-    static const char *const LISTS[] = {"host", "hostaddr", "port"};
+    static const char *const LISTS[] = {"host", "hostaddr", PORT};
     pairs one = {0};
     pairs result = {0};
     int rc = -1;
@@ -378,6 +389,8 @@ resolve_host(const pairs *given, const pairs *merged, int i, hp_target *target, 
             one.failed = true;
         } else if (value[0] != '\0') {
             pairs_set(&one, LISTS[j], value);
+        } else if (LISTS[j] == PORT) {
+            pairs_set(&one, PORT, DEFAULT_PORT); /* or PGPORT would be asked, a list perhaps */
         } else {
             pairs_remove(&one, LISTS[j]);
         }
