@@ -28,6 +28,21 @@ __all__ = ("Connection", "ConnectionSettings", "connect")
 RESET_QUERY = "SELECT pg_advisory_unlock_all();\nCLOSE ALL;\nUNLISTEN *;\nRESET ALL;"
 
 
+# In pg_catalog the names of the SQL standard are known too ("timestamp with time zone").
+_TYPE_QUERY = """
+SELECT t.oid, n.nspname AS schema, t.typname AS name,
+       t.typtype::text IN ('b', 'd', 'e') AND NOT (t.typelem <> 0 AND t.typlen = -1) AS is_scalar
+FROM pg_catalog.pg_type AS t JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace
+WHERE (t.typname::text = $1 AND n.nspname::text = $2)
+   OR ($2 = 'pg_catalog' AND n.nspname = 'pg_catalog' AND t.oid = pg_catalog.to_regtype($1))
+ORDER BY t.typname::text = $1 DESC LIMIT 1
+"""
+
+
+def _quoted(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'
+
+
 class ConnectionSettings:
     """The settings that the server reports, by their names: ``settings.TimeZone``.
 
@@ -124,13 +139,48 @@ class Connection(_core.Connection):
         self._check_open("get_settings")
         return ConnectionSettings(self)
 
-    async def set_type_codec(self, typename: str, **_: Any) -> NoReturn:
-        """Not supported yet: raises UnsupportedClientFeatureError."""
-        raise _unsupported("set_type_codec")
+    async def set_type_codec(
+        self,
+        typename: str,
+        *,
+        schema: str = "public",
+        encoder: Callable[[Any], Any],
+        decoder: Callable[[Any], Any],
+        format: str = "text",
+    ) -> None:
+        """Encode and decode values of a type, and of arrays of it, by the caller's functions on this session.
 
-    async def reset_type_codec(self, typename: str, **_: Any) -> NoReturn:
-        """Not supported yet: raises UnsupportedClientFeatureError."""
-        raise _unsupported("reset_type_codec")
+        With format ``"text"`` the encoder returns and the decoder gets str, with
+        ``"binary"`` bytes-like objects, both in PostgreSQL's form of the type. It
+        lasts until the session ends, so that a pool's ``init=`` is the place for
+        it. Raises ValueError for an unknown type or format, InterfaceError for a
+        type that is no base type, enum or domain.
+        """
+        self._check_open("set_type_codec")
+        if format not in ("text", "binary"):
+            if format == "tuple":
+                raise UnsupportedClientFeatureError("set_type_codec(format='tuple') is not supported by holisticpool")
+            raise ValueError(f"invalid `format` argument, expected 'text' or 'binary', got {format!r}")
+        oid = await self._scalar_type(typename, schema)
+        self._set_codec(oid, encoder, decoder, format == "text")
+
+    async def reset_type_codec(self, typename: str, *, schema: str = "public") -> None:
+        """Undo set_type_codec() for a type on this session. Raises as it does."""
+        self._check_open("reset_type_codec")
+        self._set_codec(await self._scalar_type(typename, schema), None, None, True)
+
+    async def _scalar_type(self, typename: str, schema: str) -> int:
+        row = await self.fetchrow(_TYPE_QUERY, typename, schema)
+        if row is None:
+            raise ValueError(f"unknown type: {schema}.{typename}")
+        if not row["is_scalar"]:
+            raise InterfaceError(
+                f"cannot use custom codec on type {schema}.{typename}: it is no base type, enum or domain"
+            )
+        # Describing a statement makes its types known to the pool; as the element of an array, since a column
+        # of a domain is described as its base type.
+        await self.fetchval(f"SELECT NULL::{_quoted(row['schema'])}.{_quoted(row['name'])}[]")
+        return int(row["oid"])
 
     async def set_builtin_type_codec(self, typename: str, **_: Any) -> NoReturn:
         """Not supported yet: raises UnsupportedClientFeatureError."""

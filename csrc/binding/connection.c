@@ -271,6 +271,48 @@ connection_parameter_status(PyObject *object, PyObject *name)
     return PyUnicode_FromString(value);
 }
 
+/* Take a set of codecs for the session: the pool's where it is the same, so that
+ * sessions prepared alike share their plans. Steals the reference. */
+static void
+take_codecs(ConnectionObject *self, hp_codec_set *set)
+{
+    PoolObject *pool = self->pool;
+    if (hp_codec_set_equal(set, pool->codecs)) {
+        hp_codec_set_unref(set);
+        set = hp_codec_set_ref(pool->codecs);
+    } else {
+        hp_codec_set_unref(pool->codecs);
+        pool->codecs = hp_codec_set_ref(set);
+    }
+    hp_codec_set_unref(self->conn->user);
+    self->conn->user = set;
+}
+
+static PyObject *
+connection_set_codec(PyObject *object, PyObject *args)
+{
+    ConnectionObject *self = (ConnectionObject *)object;
+    PyObject *encoder, *decoder;
+    unsigned int oid;
+    int text;
+    if (!PyArg_ParseTuple(args, "IOOp:_set_codec", &oid, &encoder, &decoder, &text) ||
+        hp_connection_check(self, "set_type_codec") < 0) {
+        return NULL;
+    }
+    const hp_codec *native = hp_registry_find(self->pool->registry, oid);
+    if (native == NULL) {
+        PyErr_Format(PyExc_LookupError, "type %u is not known to the pool", oid);
+        return NULL;
+    }
+    hp_codec_set *set = encoder == Py_None ? hp_codec_set_without(self->conn->user, oid)
+                                           : hp_codec_set_with(self->conn->user, native, encoder, decoder, text);
+    if (set == NULL) {
+        return NULL;
+    }
+    take_codecs(self, set);
+    Py_RETURN_NONE;
+}
+
 static PyObject *
 connection_server_version_num(PyObject *object, PyObject *unused)
 {
@@ -317,6 +359,7 @@ static PyMethodDef connection_methods[] = {
     {"is_in_transaction", connection_is_in_transaction, METH_NOARGS, "Is a transaction open?"},
     {"get_server_pid", connection_get_server_pid, METH_NOARGS, "The process id of the server's session."},
     {"_parameter_status", connection_parameter_status, METH_O, NULL},
+    {"_set_codec", connection_set_codec, METH_VARARGS, NULL},
     {"_server_version_num", connection_server_version_num, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

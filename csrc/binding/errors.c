@@ -148,12 +148,18 @@ fields_of_error(const hp_error *err)
 }
 
 static PyObject *
-plain(PyObject *class, const hp_error *err)
+from_text(PyObject *class, const char *message)
 {
-    PyObject *text = text_of(err->text);
+    PyObject *text = text_of(message);
     PyObject *exception = text ? PyObject_CallOneArg(class, text) : NULL;
     Py_XDECREF(text);
     return exception;
+}
+
+static PyObject *
+plain(PyObject *class, const hp_error *err)
+{
+    return from_text(class, err->text);
 }
 
 static PyObject *
@@ -199,6 +205,10 @@ hp_errors_new(hp_errors_state *state, const hp_error *err, const hp_pool_report 
 {
     switch (err->kind) {
     case HP_ERR_SERVER:
+        if (PQresultErrorField(err->result, PG_DIAG_SQLSTATE) == NULL) {
+            /* libpq's own: it could not read what the server sent */
+            return from_text(state->InternalClientError, PQresultErrorMessage(err->result));
+        }
         return server_error(state, fields_of_result(err->result), query);
     case HP_ERR_CONNECT:
         return connect_error(state, err);

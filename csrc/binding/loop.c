@@ -64,9 +64,9 @@ looked_up(hp_request *req, const PGresult *rows)
 }
 
 static int
-bind(hp_request *req)
+bind(hp_request *req, const void *session_user)
 {
-    int rc = hp_statement_bind(op_of(req));
+    int rc = hp_statement_bind(op_of(req), (hp_codec_set *)session_user);
     if (rc < 0) {
         op_of(req)->exception = hp_errors_take();
     }
@@ -333,6 +333,14 @@ session_opened(void *user, hp_conn *conn)
     Py_DECREF(connection);
 }
 
+/* What a session of ours carries is the codecs it was given. */
+static void
+session_closed(void *user, void *session_user)
+{
+    (void)user;
+    hp_codec_set_unref(session_user);
+}
+
 /* ---- the pool as a whole ---- */
 
 static void
@@ -384,6 +392,7 @@ const hp_callbacks hp_loop_callbacks = {
     .released = released,
     .resolve = resolve,
     .session_opened = session_opened,
+    .session_closed = session_closed,
     .opened = opened,
     .closed = closed,
 };

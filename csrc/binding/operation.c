@@ -72,7 +72,7 @@ hp_operation_new(PoolObject *pool, ConnectionObject *connection, hp_op_kind kind
     op->callback = op->context = op->more_callbacks = NULL;
     op->record_class = NULL;
     op->column = 0;
-    op->plan = NULL;
+    op->building = op->plan = NULL;
     op->lookup_arg = NULL;
     op->req.stmt = NULL;
     op->req.state = HP_REQ_NEW;
@@ -159,7 +159,8 @@ op_dealloc(OperationObject *op)
     op_clear(op);
     hp_stmt_unref(op->req.stmt);
     op->req.stmt = NULL;
-    hp_plan_free(op->plan);
+    hp_plan_unref(op->building);
+    hp_plan_unref(op->plan);
     PyMem_Free(op->lookup_arg);
     hp_encoded_clear(&op->encoded);
     PoolObject *pool = op->pool;
@@ -421,7 +422,8 @@ prepare_request(OperationObject *op)
     }
     req->script = req->stmt->sql;
     if (req->kind != HP_REQ_SCRIPT && req->stmt->described) {
-        if (hp_statement_bind(op) < 0) {
+        hp_codec_set *codecs = op->connection ? op->connection->conn->user : op->pool->codecs;
+        if (hp_statement_bind(op, codecs) < 0) {
             return -1;
         }
         req->bound = true;

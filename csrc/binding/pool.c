@@ -212,7 +212,7 @@ pool_traverse(PoolObject *self, visitproc visit, void *arg)
     Py_VISIT(self->on_connect);
     Py_VISIT(self->init_error);
     Py_VISIT(self->closing);
-    return 0;
+    return hp_codec_set_traverse(self->codecs, visit, arg);
 }
 
 /* Not what the engine's callbacks need: a request may end during dealloc. */
@@ -237,6 +237,7 @@ pool_dealloc(PoolObject *self)
     }
     pool_clear(self);
     Py_CLEAR(self->statements);
+    hp_codec_set_unref(self->codecs);
     if (self->registry != NULL) {
         hp_registry_free(self->registry);
     }

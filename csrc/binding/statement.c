@@ -18,14 +18,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* PostgreSQL's limits: parameters in a Bind message (an unsigned 16-bit count),
- * and bytes of one message that the server is ready to take. */
-enum { MAX_PARAMS = 65535 };
+/* Bytes of one message that the server is ready to take. */
 static const Py_ssize_t MAX_MESSAGE_BYTES = 0x3FFFFFFF;
 
 enum { SHOWN_VALUE_CHARS = 40, SHOWN_QUERY_CHARS = 100 };
 
 struct hp_plan {
+    unsigned refs;
+    struct hp_plan *next; /* of the same statement, for sessions with other codecs */
+    hp_codec_set *codecs; /* for which it is */
     int nparams;
     hp_oid *param_oids;
     const hp_codec **params;
@@ -189,9 +190,11 @@ hp_statements_clear(PoolObject *pool)
 /* ---- plans ---- */
 
 void
-hp_plan_free(hp_plan *plan)
+hp_plan_unref(hp_plan *plan)
 {
-    if (plan != NULL) {
+    while (plan != NULL && --plan->refs == 0) {
+        hp_plan *next = plan->next;
+        hp_codec_set_unref(plan->codecs);
         Py_XDECREF(plan->names);
         Py_XDECREF(plan->desc);
         PyMem_Free(plan->param_oids);
@@ -199,13 +202,14 @@ hp_plan_free(hp_plan *plan)
         PyMem_Free(plan->column_oids);
         PyMem_Free(plan->columns);
         PyMem_Free(plan);
+        plan = next;
     }
 }
 
 static void
 free_plan_of_stmt(void *plan)
 {
-    hp_plan_free(plan);
+    hp_plan_unref(plan);
 }
 
 static PyObject *
@@ -226,24 +230,38 @@ column_names(const PGresult *description)
 }
 
 static hp_plan *
-start_plan(PoolObject *pool, const PGresult *description)
+new_plan(int nparams, int ncolumns, hp_codec_set *codecs)
 {
     hp_plan *plan = PyMem_Calloc(1, sizeof *plan);
     if (plan == NULL) {
         PyErr_NoMemory();
         return NULL;
     }
-    plan->nparams = PQnparams(description);
-    plan->ncolumns = PQnfields(description);
-    size_t params = (size_t)plan->nparams + 1;
-    size_t columns = (size_t)plan->ncolumns + 1;
+    size_t params = (size_t)nparams + 1;
+    size_t columns = (size_t)ncolumns + 1;
+    plan->refs = 1;
+    plan->codecs = hp_codec_set_ref(codecs);
+    plan->nparams = nparams;
+    plan->ncolumns = ncolumns;
     plan->param_oids = PyMem_Calloc(params, sizeof *plan->param_oids);
     plan->params = PyMem_Calloc(params, sizeof *plan->params);
     plan->column_oids = PyMem_Calloc(columns, sizeof *plan->column_oids);
     plan->columns = PyMem_Calloc(columns, sizeof *plan->columns);
     if (!plan->param_oids || !plan->params || !plan->column_oids || !plan->columns) {
         PyErr_NoMemory();
-        goto error;
+        hp_plan_unref(plan);
+        return NULL;
+    }
+    return plan;
+}
+
+/* What a description says; the codecs follow. */
+static hp_plan *
+start_plan(PoolObject *pool, const PGresult *description, hp_codec_set *codecs)
+{
+    hp_plan *plan = new_plan(PQnparams(description), PQnfields(description), codecs);
+    if (plan == NULL) {
+        return NULL;
     }
     for (int i = 0; i < plan->nparams; i++) {
         plan->param_oids[i] = PQparamtype(description, i);
@@ -254,31 +272,30 @@ start_plan(PoolObject *pool, const PGresult *description)
     plan->names = column_names(description);
     plan->desc = plan->names ? hp_record_desc_new(&pool->state->record, plan->names) : NULL;
     if (plan->desc == NULL) {
-        goto error;
+        hp_plan_unref(plan);
+        return NULL;
     }
     return plan;
-error:
-    hp_plan_free(plan);
-    return NULL;
 }
 
-/* Find every codec. The number of types the registry does not know. */
+/* Find every codec. The number of types the registry does not know, or -1 with
+ * an exception. */
 static int
 fill_codecs(hp_registry *registry, hp_plan *plan)
 {
     int unknown = 0;
     plan->text = false;
     for (int i = 0; i < plan->nparams; i++) {
-        plan->params[i] = hp_registry_find(registry, plan->param_oids[i]);
+        plan->params[i] = hp_codec_set_find(plan->codecs, registry, plan->param_oids[i]);
         unknown += plan->params[i] == NULL;
     }
     for (int i = 0; i < plan->ncolumns; i++) {
-        const hp_codec *codec = hp_registry_find(registry, plan->column_oids[i]);
+        const hp_codec *codec = hp_codec_set_find(plan->codecs, registry, plan->column_oids[i]);
         plan->columns[i] = codec;
         unknown += codec == NULL;
         plan->text |= codec != NULL && codec->decode == NULL;
     }
-    return unknown;
+    return unknown > 0 && PyErr_Occurred() ? -1 : unknown;
 }
 
 /* libpq takes one result format for all columns: one that has no binary form
@@ -288,14 +305,50 @@ complete(OperationObject *op)
 {
     hp_stmt *stmt = op->req.stmt;
     if (stmt->user == NULL) {
-        stmt->user = op->plan;
+        stmt->user = op->building;
         stmt->free_user = free_plan_of_stmt;
-        stmt->result_format = op->plan->text ? 0 : 1;
     } else {
-        hp_plan_free(op->plan); /* another session was faster */
+        hp_plan_unref(op->building); /* another session was faster */
     }
-    op->plan = NULL;
+    op->building = NULL;
     return HP_READY;
+}
+
+/* Borrowed: the plan of a described statement for a session with these codecs.
+ * The first of the chain is for sessions without any, which is what most are. */
+static hp_plan *
+plan_for(OperationObject *op, hp_codec_set *codecs)
+{
+    enum { MOST_PLANS = 8 };
+    hp_plan *base = op->req.stmt->user;
+    int count = 0;
+    for (hp_plan *plan = base; plan != NULL; plan = plan->next, count++) {
+        if (plan->codecs == codecs) {
+            return plan;
+        }
+    }
+    if (count >= MOST_PLANS) {
+        hp_plan_unref(base->next);
+        base->next = NULL;
+    }
+    hp_plan *plan = new_plan(base->nparams, base->ncolumns, codecs);
+    if (plan == NULL) {
+        return NULL;
+    }
+    memcpy(plan->param_oids, base->param_oids, (size_t)base->nparams * sizeof *base->param_oids);
+    memcpy(plan->column_oids, base->column_oids, (size_t)base->ncolumns * sizeof *base->column_oids);
+    plan->names = Py_NewRef(base->names);
+    plan->desc = Py_NewRef(base->desc);
+    if (fill_codecs(op->pool->registry, plan) != 0) {
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(op->pool->state->errors.InternalClientError, "a type of the statement is not known");
+        }
+        hp_plan_unref(plan);
+        return NULL;
+    }
+    plan->next = base->next;
+    base->next = plan;
+    return plan;
 }
 
 /* "{1,2,3}" of the types to look up. */
@@ -326,16 +379,16 @@ unknown_types(const hp_plan *plan)
 hp_bind_result
 hp_statement_described(OperationObject *op, const PGresult *description)
 {
-    hp_plan_free(op->plan);
-    op->plan = start_plan(op->pool, description);
-    if (op->plan == NULL) {
+    hp_plan_unref(op->building);
+    op->building = start_plan(op->pool, description, NULL);
+    if (op->building == NULL) {
         return HP_FAILED;
     }
-    if (fill_codecs(op->pool->registry, op->plan) == 0) {
+    if (fill_codecs(op->pool->registry, op->building) == 0) {
         return complete(op);
     }
     PyMem_Free(op->lookup_arg);
-    op->lookup_arg = unknown_types(op->plan);
+    op->lookup_arg = unknown_types(op->building);
     if (op->lookup_arg == NULL) {
         return HP_FAILED;
     }
@@ -354,7 +407,7 @@ lookup_value(void *ctx, int row, int col)
 hp_bind_result
 hp_statement_looked_up(OperationObject *op, const PGresult *rows)
 {
-    hp_plan *plan = op->plan;
+    hp_plan *plan = op->building;
     size_t n = 0;
     hp_oid *wanted = PyMem_Calloc((size_t)plan->nparams + (size_t)plan->ncolumns + 1, sizeof *wanted);
     if (wanted == NULL) {
@@ -564,18 +617,23 @@ hp_statement_bind_set(OperationObject *op, Py_ssize_t set)
 }
 
 int
-hp_statement_bind(OperationObject *op)
+hp_statement_bind(OperationObject *op, hp_codec_set *codecs)
 {
-    const hp_plan *plan = op->req.stmt->user;
+    hp_plan *plan = plan_for(op, codecs);
     hp_encoded *encoded = &op->encoded;
     bool many = op->kind == HP_OP_EXECUTEMANY;
     Py_ssize_t sets = many ? PyTuple_GET_SIZE(op->args) : 1;
     Py_ssize_t given = many || op->args == NULL ? 0 : PyTuple_GET_SIZE(op->args);
-    if (given > MAX_PARAMS) {
-        PyErr_Format(op->pool->state->errors.InterfaceError, "a query takes at most %d arguments, %zd were passed",
-                     MAX_PARAMS, given);
+    if (plan == NULL) {
         return -1;
     }
+    if (op->plan != plan) {
+        hp_plan_unref(op->plan);
+        plan->refs++;
+        op->plan = plan;
+    }
+    op->req.bound_for = codecs;
+    op->req.result_format = plan->text ? 0 : 1;
     if (plan->nparams == 0 && !many && given == 0) {
         op->req.params.n = 0;
         return 0;
@@ -685,7 +743,7 @@ plan_fits(const hp_plan *plan, const PGresult *result)
 static hp_plan *
 plan_of_result(OperationObject *op, const PGresult *result)
 {
-    hp_plan *plan = start_plan(op->pool, result);
+    hp_plan *plan = start_plan(op->pool, result, op->plan->codecs);
     if (plan == NULL) {
         return NULL;
     }
@@ -694,7 +752,7 @@ plan_of_result(OperationObject *op, const PGresult *result)
     if (unknown > 0 || (binary && plan->text)) {
         PyErr_SetString(op->pool->state->errors.InternalClientError,
                         "the result has other columns than the statement was described with, and of unknown types");
-        hp_plan_free(plan);
+        hp_plan_unref(plan);
         return NULL;
     }
     plan->text = !binary;
@@ -736,12 +794,12 @@ hp_statement_result(OperationObject *op, const PGresult *result)
     if (PQresultStatus(result) != PGRES_TUPLES_OK) {
         return op->kind == HP_OP_FETCH ? PyList_New(0) : Py_NewRef(Py_None);
     }
-    const hp_plan *plan = op->req.stmt->user;
+    const hp_plan *plan = op->plan;
     if (op->req.was_prepared || plan_fits(plan, result)) {
         return decode_with(op, plan, result);
     }
     hp_plan *own = plan_of_result(op, result);
     PyObject *value = own ? decode_with(op, own, result) : NULL;
-    hp_plan_free(own);
+    hp_plan_unref(own);
     return value;
 }

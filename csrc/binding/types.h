@@ -16,6 +16,7 @@
 #include <Python.h>
 
 #include "codec/codec.h"
+#include "codec/custom.h"
 #include "engine/pool.h"
 
 struct hp_state;
@@ -55,6 +56,7 @@ typedef struct PoolObject {
     Py_ssize_t statements_max;
     Py_ssize_t cacheable_bytes; /* longer statements are not cached; 0: no limit */
     hp_registry *registry;
+    hp_codec_set *codecs; /* of the session that was given codecs last: what to expect of the next one */
     PyTypeObject *record_class;
     PyTypeObject *connection_class;
     hp_time acquire_timeout, command_timeout; /* HP_NEVER: none */
@@ -117,6 +119,9 @@ typedef enum hp_op_state {
 
 enum { HP_INLINE_PARAMS = 8 };
 
+/* Of a Bind message: an unsigned 16-bit count. */
+enum { HP_MAX_PARAMS = 65535 };
+
 /* The encoded parameters of a request (statement.c). */
 typedef struct hp_encoded {
     hp_buf buf;
@@ -156,7 +161,8 @@ typedef struct OperationObject {
     PyObject *callback, *context; /* the first done-callback */
     PyObject *more_callbacks;     /* list of (callback, context), or NULL */
     hp_encoded encoded;
-    hp_plan *plan; /* being built, until the statement has it */
+    hp_plan *building; /* while its types are looked up */
+    hp_plan *plan;     /* what the parameters were encoded with and the result is decoded with */
     char *lookup_arg;
 } OperationObject;
 
@@ -184,11 +190,12 @@ hp_stmt *hp_statement_renew(PoolObject *pool, PyObject *query, const hp_stmt *ol
 void hp_statements_clear(PoolObject *pool);
 hp_bind_result hp_statement_described(OperationObject *op, const PGresult *description);
 hp_bind_result hp_statement_looked_up(OperationObject *op, const PGresult *rows);
-/* Encode op->args for op->req.stmt. 0, or -1 with an exception. */
-int hp_statement_bind(OperationObject *op);
+/* Encode op->args for op->req.stmt on a session with these codecs (NULL: none of
+ * its own). 0, or -1 with an exception. */
+int hp_statement_bind(OperationObject *op, hp_codec_set *codecs);
 void hp_statement_bind_set(OperationObject *op, Py_ssize_t set);
 void hp_encoded_clear(hp_encoded *encoded);
-void hp_plan_free(hp_plan *plan);
+void hp_plan_unref(hp_plan *plan);
 /* New reference: what op's kind makes of a result; NULL with an exception. */
 PyObject *hp_statement_result(OperationObject *op, const PGresult *result);
 

@@ -50,6 +50,17 @@ hp_conn_new(hp_env *env)
     return conn;
 }
 
+void
+hp_conn_forget_statements(hp_conn *conn)
+{
+    hp_stmt_cache_clear(&conn->stmts);
+    for (int i = 0; i < conn->to_close.count; i++) {
+        hp_stmt_unref(conn->to_close.items[i]);
+    }
+    conn->to_close.count = 0;
+    conn->unnamed = 0;
+}
+
 /* Everything that only a live session needs. */
 static void
 release_session(hp_conn *conn)
@@ -67,13 +78,13 @@ release_session(hp_conn *conn)
         close(conn->closing_fd);
         conn->closing_fd = -1;
     }
-    hp_stmt_cache_clear(&conn->stmts);
-    for (int i = 0; i < conn->to_close.count; i++) {
-        hp_stmt_unref(conn->to_close.items[i]);
+    hp_conn_forget_statements(conn);
+    if (conn->user != NULL) {
+        void *user = conn->user;
+        conn->user = NULL;
+        conn->env->up->session_closed(conn->env->user, user);
     }
-    conn->to_close.count = 0;
     conn->pipeline = conn->copy_out = conn->probe_due = false;
-    conn->unnamed = 0;
     conn->state = HP_CONN_CLOSED;
 }
 

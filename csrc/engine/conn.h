@@ -164,6 +164,9 @@ void hp_conn_abandon(hp_conn *conn, hp_request *req);
  * it worked, owner->lost() when not. */
 void hp_conn_run_internal(hp_conn *conn, const char *script);
 
+/* The server has dropped, or is about to drop, every statement of the session. */
+void hp_conn_forget_statements(hp_conn *conn);
+
 /* Close an idle session: CLOSING, then owner->closed(). */
 void hp_conn_close(hp_conn *conn);
 /* Give up a session at once: requests fail with `err`, then CLOSED. owner->lost()

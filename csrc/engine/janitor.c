@@ -64,6 +64,17 @@ unlink_conn(hp_pool *pool, hp_conn *conn)
     pool->dead = conn;
 }
 
+static bool
+any_ready(const hp_pool *pool)
+{
+    for (const hp_conn *conn = pool->all; conn != NULL; conn = conn->next) {
+        if (conn->state == HP_CONN_READY) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void
 closed_for_good(hp_pool *pool)
 {
@@ -78,6 +89,11 @@ hp_janitor_gone(hp_conn *conn)
     hp_pool *pool = conn->pool;
     unlink_conn(pool, conn);
     if (pool->state == HP_POOL_CLOSING) {
+        if (!any_ready(pool)) {
+            hp_error err;
+            hp_error_set(&err, HP_ERR_CLOSED, "pool is closing");
+            hp_pool_fail_waiters(pool, &err);
+        }
         if (pool->size == 0) {
             closed_for_good(pool);
         }
@@ -140,6 +156,7 @@ out_of_memory(hp_pool *pool)
     hp_error_set(&pool->last_error, HP_ERR_NO_MEMORY, "out of memory");
     pool->last_error_at = hp_wall_clock();
     pool->last_connect_ok = false;
+    pool->failed_at = hp_now();
     pool->failures++;
 }
 
@@ -149,7 +166,7 @@ hp_janitor_grow(hp_pool *pool)
     while (wants_more(pool)) {
         if (pool->failures > 0) {
             if (pool->opening == 0 && pool->reopen.slot == 0) {
-                hp_timer_start(&pool->env.reactor, &pool->reopen, hp_now() + backoff(pool));
+                hp_timer_start(&pool->env.reactor, &pool->reopen, pool->failed_at + backoff(pool));
             }
             return;
         }
@@ -168,17 +185,6 @@ on_reopen(hp_timer *timer, hp_time now)
         out_of_memory(pool);
         hp_janitor_grow(pool);
     }
-}
-
-static bool
-any_ready(const hp_pool *pool)
-{
-    for (const hp_conn *conn = pool->all; conn != NULL; conn = conn->next) {
-        if (conn->state == HP_CONN_READY) {
-            return true;
-        }
-    }
-    return false;
 }
 
 static void
@@ -242,6 +248,7 @@ attempt_failed(hp_conn *conn, const hp_error *err)
         pool->last_error = *err;
         pool->last_error.result = NULL;
         pool->last_error_at = hp_wall_clock();
+        pool->failed_at = hp_now();
         pool->failures++;
         pool->env.stats.connection_errors++;
     }

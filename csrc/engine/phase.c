@@ -147,13 +147,30 @@ send_prepare(hp_conn *conn, hp_request *req, bool with_types)
     return 0;
 }
 
+/* A statement that fell out of the cache and was not closed yet is still there:
+ * preparing it again under its name would fail. */
 static bool
-is_prepared(hp_conn *conn, const hp_stmt *stmt)
+take_back(hp_conn *conn, hp_stmt *stmt)
+{
+    hp_name_list *list = &conn->to_close;
+    for (int i = 0; i < list->count; i++) {
+        if (list->items[i] == stmt) {
+            list->items[i] = list->items[--list->count];
+            close_later(conn, hp_stmt_cache_add(&conn->stmts, stmt));
+            hp_stmt_unref(stmt); /* the list's; the cache has its own */
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+is_prepared(hp_conn *conn, hp_stmt *stmt)
 {
     if (stmt->name[0] == '\0') {
         return conn->unnamed == stmt->id;
     }
-    return hp_stmt_cache_use(&conn->stmts, stmt);
+    return hp_stmt_cache_use(&conn->stmts, stmt) || take_back(conn, stmt);
 }
 
 static void
@@ -203,7 +220,7 @@ send_one(hp_conn *conn, hp_request *req)
 {
     const hp_params *params = &req->params;
     return PQsendQueryPrepared(conn->pg, req->stmt->name, params->n, params->values, params->lengths, params->formats,
-                               req->stmt->result_format)
+                               req->result_format)
                ? 0
                : -1;
 }
@@ -315,8 +332,8 @@ finish_with(hp_conn *conn, hp_request *req, hp_error_kind kind, const char *text
 static void
 bind_and_execute(hp_conn *conn, hp_request *req)
 {
-    if (!req->bound) {
-        if (conn->env->up->bind(req) < 0) {
+    if (!req->bound || req->bound_for != conn->user) {
+        if (conn->env->up->bind(req, conn->user) < 0) {
             finish_with(conn, req, HP_ERR_BINDING, "a parameter could not be encoded");
             return;
         }
@@ -416,6 +433,20 @@ is_outdated(const hp_request *req)
     return req->was_described && req->prepare_failed && strncmp(state, "42", 2) == 0;
 }
 
+/* Only a plan that has changed leaves a statement behind on the server. */
+static void
+forget_outdated(hp_conn *conn, hp_request *req)
+{
+    const char *state = PQresultErrorField(req->failure, PG_DIAG_SQLSTATE);
+    hp_stmt_ref(req->stmt);
+    hp_stmt_cache_drop(&conn->stmts, req->stmt);
+    if (req->was_prepared && strcmp(state, "0A000") == 0) {
+        close_later(conn, req->stmt);
+    } else {
+        hp_stmt_unref(req->stmt);
+    }
+}
+
 static void
 executed(hp_conn *conn, hp_request *req)
 {
@@ -427,10 +458,10 @@ executed(hp_conn *conn, hp_request *req)
         finish_with_failure(conn, req);
         return;
     }
-    hp_stmt_ref(req->stmt);
-    hp_stmt_cache_drop(&conn->stmts, req->stmt);
-    close_later(conn, req->stmt);
+    forget_outdated(conn, req);
     if (req->retried || PQtransactionStatus(conn->pg) != PQTRANS_IDLE) {
+        /* Not for this caller, but the next one finds a new statement. */
+        hp_stmt_unref(conn->env->up->renew(req));
         finish_with_failure(conn, req);
         return;
     }

@@ -465,7 +465,7 @@ hp_pool_settle(hp_conn *conn)
     if (script != NULL) {
         conn->use = HP_USE_SETTLING;
         if (script == RESET_WITH_STATEMENTS || script == ROLLBACK_AND_RESET_WITH_STATEMENTS) {
-            hp_stmt_cache_clear(&conn->stmts);
+            hp_conn_forget_statements(conn);
         }
         conn->touched = conn->prepares = false;
         conn->pool->env.stats.resets++;

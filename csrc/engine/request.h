@@ -80,7 +80,9 @@ typedef struct hp_request {
     hp_stmt *stmt;          /* a reference of its own; NULL for LEASE and INTERNAL */
     const char *script;     /* SCRIPT, INTERNAL: NUL-terminated, valid until released */
     hp_params params;       /* of the statement, or of the current set */
-    bool bound;             /* params are for `stmt` as it is described */
+    bool bound;             /* params are for `stmt` as it is described ... */
+    const void *bound_for;  /* ... and for a session with this `user` */
+    int result_format;      /* 1 binary, 0 text: set with params */
     int sets;               /* BATCH: how many */
     const char *lookup_sql; /* set by the binding when it answers HP_LOOKUP */
     const char *lookup_arg; /* its one text parameter */
@@ -114,14 +116,15 @@ typedef enum hp_bind_result { HP_READY, HP_LOOKUP, HP_FAILED } hp_bind_result;
 typedef struct hp_resolution hp_resolution; /* connect.h */
 
 typedef struct hp_callbacks {
-    /* The server has described req->stmt. READY: stmt->user and result_format
+    /* The server has described req->stmt. READY: stmt->user
      * are set; LOOKUP: req->lookup_sql and lookup_arg are set; FAILED: the
      * binding keeps the reason, the request ends with HP_ERR_BINDING. May be
      * called more than once for a statement. */
     hp_bind_result (*described)(hp_request *req, const PGresult *description);
     hp_bind_result (*looked_up)(hp_request *req, const PGresult *rows);
-    /* Fill req->params for req->stmt (BATCH: encode all sets). 0, or -1: FAILED. */
-    int (*bind)(hp_request *req);
+    /* Fill req->params, result_format and bound_for for req->stmt on a session
+     * whose `user` is given (BATCH: encode all sets). 0, or -1: FAILED. */
+    int (*bind)(hp_request *req, const void *session_user);
     /* BATCH: fill req->params with set i of the ones encoded. */
     void (*bind_set)(hp_request *req, int i);
     /* A new statement for the text of req->stmt (new reference), or NULL: out of memory. */
@@ -135,6 +138,8 @@ typedef struct hp_callbacks {
     /* A new session before its first use (only where the pool has an init hook):
      * the binding runs the hook and calls hp_pool_session_ready(). */
     void (*session_opened)(void *user, struct hp_conn *conn);
+    /* A session is gone that had a `user`, which the binding may drop. */
+    void (*session_closed)(void *user, void *session_user);
     /* The pool is open (err NULL) or could not be; it is closed. */
     void (*opened)(void *user, const hp_error *err);
     void (*closed)(void *user);

@@ -34,7 +34,6 @@ hp_stmt_new(const char *sql, size_t len, bool cached, bool standard_strings)
     stmt->sql[len] = '\0';
     stmt->refs = 1;
     stmt->id = next_id();
-    stmt->result_format = 1;
     if (cached) {
         snprintf(stmt->name, sizeof stmt->name, "__hp_%lx_%" PRIx64, (unsigned long)getpid(), stmt->id);
     }

@@ -32,7 +32,6 @@ typedef struct hp_stmt {
     bool described;
     int nparams; /* valid once described */
     Oid *param_types;
-    int result_format; /* 1 binary, 0 text: chosen by the binding when described */
     void *user;        /* the binding's plan */
     void (*free_user)(void *user);
 } hp_stmt;

@@ -1,0 +1,139 @@
+"""Connection.set_type_codec(): the user's functions for single types of a session."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+import holisticpool
+
+
+async def json_everywhere(connection: holisticpool.Connection) -> None:
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(name, schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
+
+
+async def test_init_hook_sets_a_codec_for_every_connection_of_the_pool(dsn: str) -> None:
+    async with holisticpool.create_pool(dsn, min_size=2, max_size=4, init=json_everywhere) as pool:
+        values = [{"n": n, "text": "h\u00e9"} for n in range(50)]
+        assert await asyncio.gather(*(pool.fetchval("SELECT $1::jsonb", value) for value in values)) == values
+
+
+async def test_codec_applies_to_arrays_and_leaves_other_columns_alone(dsn: str) -> None:
+    async with holisticpool.create_pool(dsn, min_size=1, max_size=1, init=json_everywhere) as pool:
+        row = await pool.fetchrow("SELECT $1::jsonb[] AS a, 1.50::numeric AS n, now() AS t", [{"a": 1}, None, 2])
+        assert row is not None
+        assert row["a"] == [{"a": 1}, None, 2]
+        assert row["n"] == Decimal("1.50")
+        assert row["t"].tzinfo is not None
+
+
+async def test_text_codec_of_a_binary_type_gets_its_text(dsn: str) -> None:
+    connection = await holisticpool.connect(dsn)
+    try:
+        await connection.set_type_codec("numeric", schema="pg_catalog", encoder=str, decoder=float)
+        row = await connection.fetchrow("SELECT $1::numeric AS n, ARRAY[1.5, 2.5]::numeric[] AS a, 7 AS i", 0.25)
+        assert row == (0.25, [1.5, 2.5], 7)
+    finally:
+        await connection.close()
+
+
+async def test_binary_codec_gets_and_gives_bytes(dsn: str) -> None:
+    connection = await holisticpool.connect(dsn)
+    try:
+        await connection.set_type_codec(
+            "int4",
+            schema="pg_catalog",
+            encoder=lambda value: value.to_bytes(4, "big", signed=True),
+            decoder=lambda data: -int.from_bytes(data, "big", signed=True),
+            format="binary",
+        )
+        assert await connection.fetchval("SELECT $1::int4", 5) == -5
+    finally:
+        await connection.close()
+
+
+async def test_codec_of_an_enum_and_of_a_domain(dsn: str) -> None:
+    connection = await holisticpool.connect(dsn)
+    try:
+        await connection.execute(
+            "CREATE SCHEMA codecs; CREATE TYPE codecs.mood AS ENUM ('sad', 'ok'); CREATE DOMAIN codecs.name AS text"
+        )
+        for name in ("mood", "name"):
+            await connection.set_type_codec(name, schema="codecs", encoder=str.lower, decoder=str.upper)
+        # The server describes a column of a domain as its base type, so that only arguments meet the domain's codec.
+        assert await connection.fetchrow("SELECT $1::codecs.mood, $2::codecs.name", "SAD", "ANNE") == ("SAD", "anne")
+    finally:
+        await connection.execute("DROP SCHEMA codecs CASCADE")
+        await connection.close()
+
+
+async def test_reset_type_codec_brings_the_built_in_one_back(dsn: str) -> None:
+    connection = await holisticpool.connect(dsn)
+    try:
+        await json_everywhere(connection)
+        assert await connection.fetchval("SELECT '[1]'::json") == [1]
+        await connection.reset_type_codec("json", schema="pg_catalog")
+        assert await connection.fetchval("SELECT '[1]'::json") == "[1]"
+        assert await connection.fetchval("SELECT '[1]'::jsonb") == [1]
+    finally:
+        await connection.close()
+
+
+async def test_sessions_with_different_codecs_in_one_pool_each_use_their_own(dsn: str) -> None:
+    decoders = iter([lambda text: ("first", text), lambda text: ("second", text)])
+
+    async def init(connection: holisticpool.Connection) -> None:
+        await connection.set_type_codec("json", schema="pg_catalog", encoder=str, decoder=next(decoders))
+
+    async with holisticpool.create_pool(dsn, min_size=2, max_size=2, init=init) as pool:
+        async with pool.acquire() as one, pool.acquire() as two:
+            answers = [await lease.fetchval("SELECT $1::json", "1") for lease in (one, two, one, two)]
+        assert answers[0] == answers[2] != answers[1] == answers[3]
+        assert {answers[0][0], answers[1][0]} == {"first", "second"}
+        gathered = await asyncio.gather(*(pool.fetchval("SELECT $1::json", str(n)) for n in range(20)))
+        assert [text for _, text in gathered] == [str(n) for n in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"typename": "no_such_type"}, ValueError),
+        ({"typename": "json", "schema": "pg_catalog", "format": "morse"}, ValueError),
+        ({"typename": "json", "schema": "pg_catalog", "format": "tuple"}, holisticpool.UnsupportedClientFeatureError),
+        ({"typename": "_json", "schema": "pg_catalog"}, holisticpool.InterfaceError),
+        ({"typename": "pg_class", "schema": "pg_catalog"}, holisticpool.InterfaceError),
+    ],
+)
+async def test_wrong_type_or_format_is_refused(dsn: str, arguments: dict[str, Any], error: type[Exception]) -> None:
+    connection = await holisticpool.connect(dsn)
+    try:
+        with pytest.raises(error):
+            await connection.set_type_codec(encoder=str, decoder=str, **arguments)
+        assert await connection.fetchval("SELECT 1") == 1
+    finally:
+        await connection.close()
+
+
+async def test_encoder_that_fails_names_the_argument_and_sends_nothing(dsn: str) -> None:
+    async with holisticpool.create_pool(dsn, min_size=1, max_size=1, init=json_everywhere) as pool:
+        assert await pool.fetchval("SELECT $1::jsonb", 1) == 1
+        queries = pool._stats()["queries"]
+        with pytest.raises(holisticpool.DataError, match=r"\$1"):
+            await pool.fetchval("SELECT $1::jsonb", {1, 2})
+        assert pool._stats()["queries"] == queries
+
+
+async def test_decoder_that_fails_reaches_the_caller_and_keeps_the_connection(dsn: str) -> None:
+    connection = await holisticpool.connect(dsn)
+    try:
+        await connection.set_type_codec("json", schema="pg_catalog", encoder=str, decoder=lambda text: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            await connection.fetchval("SELECT '1'::json")
+        assert await connection.fetchval("SELECT 2") == 2
+    finally:
+        await connection.close()
