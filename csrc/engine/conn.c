@@ -549,8 +549,10 @@ static void
 connection_lost(hp_conn *conn)
 {
     hp_error err;
+    char message[HP_ERROR_TEXT_BYTES]; /* what is asked of libpq after this adds to it */
+    snprintf(message, sizeof message, "%s", PQerrorMessage(conn->pg));
     collect_last_words(conn);
-    const char *why = conn->fatal[0] ? conn->fatal : PQerrorMessage(conn->pg);
+    const char *why = conn->fatal[0] ? conn->fatal : message;
     hp_error_set(&err, HP_ERR_LOST, "connection to %s was lost: %s", PQhost(conn->pg) ? PQhost(conn->pg) : "server",
                  why[0] ? why : "the server closed it");
     trim(err.text);
