@@ -17,30 +17,10 @@
  * complete before anything can point to it, so a cycle always passes through an
  * object that can be cleared. Freed small Records are kept for reuse by length.
  */
-#include "binding/record.h"
-
+#include "binding/record_parts.h"
 #include "module.h"
 
-#include <stdbool.h>
-#include <stddef.h>
 #include <string.h>
-
-typedef struct RecordDescObject {
-    PyObject_HEAD PyObject *names; /* tuple of interned str, one for each column */
-    PyObject *positions;           /* dict: name -> int; of duplicate names the last one */
-    hp_record_state *state;        /* borrowed, see above */
-} RecordDescObject;
-
-typedef struct RecordObject {
-    PyObject_VAR_HEAD RecordDescObject *desc; /* NULL only before hp_record_new() has returned */
-    PyObject *items[];                        /* NULL until set; a finished row has None for NULL */
-} RecordObject;
-
-typedef struct RecordIterObject {
-    PyObject_HEAD RecordObject *record; /* NULL when exhausted */
-    Py_ssize_t next;
-    bool pairs; /* items(): (name, value) tuples */
-} RecordIterObject;
 
 static const char *
 short_type_name(PyObject *self)
@@ -49,95 +29,6 @@ short_type_name(PyObject *self)
     const char *dot = strrchr(name, '.');
     return dot != NULL ? dot + 1 : name;
 }
-
-/* ---- RecordDesc ---- */
-
-static int
-RecordDesc_traverse(PyObject *self, visitproc visit, void *arg)
-{
-    RecordDescObject *desc = (RecordDescObject *)self;
-    Py_VISIT(Py_TYPE(self));
-    Py_VISIT(desc->names);
-    Py_VISIT(desc->positions);
-    return 0;
-}
-
-static void
-RecordDesc_dealloc(PyObject *self)
-{
-    RecordDescObject *desc = (RecordDescObject *)self;
-    PyTypeObject *type = Py_TYPE(self);
-    PyObject_GC_UnTrack(self);
-    Py_CLEAR(desc->names);
-    Py_CLEAR(desc->positions);
-    type->tp_free(self);
-    Py_DECREF(type);
-}
-
-/* New reference: the dict from each of `names` to its position. */
-static PyObject *
-number_names(PyObject *names)
-{
-    PyObject *positions = PyDict_New();
-    for (Py_ssize_t i = 0; positions != NULL && i < PyTuple_GET_SIZE(names); i++) {
-        PyObject *position = PyLong_FromSsize_t(i);
-        if (position == NULL || PyDict_SetItem(positions, PyTuple_GET_ITEM(names, i), position) < 0) {
-            Py_CLEAR(positions);
-        }
-        Py_XDECREF(position);
-    }
-    return positions;
-}
-
-/* New reference: a tuple of the same names, interned. */
-static PyObject *
-intern_names(PyObject *names)
-{
-    PyObject *interned = PyTuple_New(PyTuple_GET_SIZE(names));
-    for (Py_ssize_t i = 0; interned != NULL && i < PyTuple_GET_SIZE(names); i++) {
-        PyObject *name = PyTuple_GET_ITEM(names, i);
-        if (!PyUnicode_Check(name)) {
-            PyErr_Format(PyExc_TypeError, "a column name must be str, not %.100s", Py_TYPE(name)->tp_name);
-            Py_DECREF(interned);
-            return NULL;
-        }
-        Py_INCREF(name);
-        PyUnicode_InternInPlace(&name);
-        PyTuple_SET_ITEM(interned, i, name);
-    }
-    return interned;
-}
-
-PyObject *
-hp_record_desc_new(hp_record_state *state, PyObject *names)
-{
-    PyObject *interned = intern_names(names);
-    PyObject *positions = interned != NULL ? number_names(interned) : NULL;
-    RecordDescObject *desc = positions != NULL ? PyObject_GC_New(RecordDescObject, state->RecordDescType) : NULL;
-    if (desc == NULL) {
-        Py_XDECREF(interned);
-        Py_XDECREF(positions);
-        return NULL;
-    }
-    desc->names = interned;
-    desc->positions = positions;
-    desc->state = state;
-    PyObject_GC_Track(desc);
-    return (PyObject *)desc;
-}
-
-static PyType_Slot RecordDesc_slots[] = {
-    {Py_tp_traverse, RecordDesc_traverse},
-    {Py_tp_dealloc, RecordDesc_dealloc},
-    {0, NULL},
-};
-
-static PyType_Spec RecordDesc_spec = {
-    .name = "holisticpool._core.RecordDesc",
-    .basicsize = sizeof(RecordDescObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = RecordDesc_slots,
-};
 
 /* ---- allocation of Records ---- */
 
@@ -433,38 +324,21 @@ Record_keys(PyObject *op, PyObject *Py_UNUSED(ignored))
 }
 
 static PyObject *
-iterate(PyObject *op, bool pairs)
-{
-    RecordObject *self = (RecordObject *)op;
-    const hp_record_state *state = self->desc->state;
-    RecordIterObject *it = PyObject_GC_New(RecordIterObject, pairs ? state->RecordItemsType : state->RecordIterType);
-    if (it == NULL) {
-        return NULL;
-    }
-    Py_INCREF(self);
-    it->record = self;
-    it->next = 0;
-    it->pairs = pairs;
-    PyObject_GC_Track(it);
-    return (PyObject *)it;
-}
-
-static PyObject *
 Record_iter(PyObject *op)
 {
-    return iterate(op, false);
+    return hp_record_iterate(op, false);
 }
 
 static PyObject *
 Record_values(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    return iterate(op, false);
+    return hp_record_iterate(op, false);
 }
 
 static PyObject *
 Record_items(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
-    return iterate(op, true);
+    return hp_record_iterate(op, true);
 }
 
 /* ---- repr ---- */
@@ -624,100 +498,13 @@ static PyType_Spec Record_spec = {
     .slots = Record_slots,
 };
 
-/* ---- iterators over values and over (name, value) ---- */
-
-static int
-RecordIter_traverse(PyObject *op, visitproc visit, void *arg)
-{
-    Py_VISIT(Py_TYPE(op));
-    Py_VISIT(((RecordIterObject *)op)->record);
-    return 0;
-}
-
-static int
-RecordIter_clear(PyObject *op)
-{
-    Py_CLEAR(((RecordIterObject *)op)->record);
-    return 0;
-}
-
-static void
-RecordIter_dealloc(PyObject *op)
-{
-    PyTypeObject *type = Py_TYPE(op);
-    PyObject_GC_UnTrack(op);
-    RecordIter_clear(op);
-    type->tp_free(op);
-    Py_DECREF(type);
-}
-
-static PyObject *
-RecordIter_next(PyObject *op)
-{
-    RecordIterObject *it = (RecordIterObject *)op;
-    RecordObject *record = it->record;
-    if (record == NULL) {
-        return NULL;
-    }
-    if (it->next >= Py_SIZE(record)) {
-        Py_CLEAR(it->record);
-        return NULL;
-    }
-    Py_ssize_t i = it->next++;
-    if (it->pairs) {
-        return PyTuple_Pack(2, PyTuple_GET_ITEM(record->desc->names, i), record->items[i]);
-    }
-    Py_INCREF(record->items[i]);
-    return record->items[i];
-}
-
-static PyObject *
-RecordIter_length_hint(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    RecordIterObject *it = (RecordIterObject *)op;
-    return PyLong_FromSsize_t(it->record != NULL ? Py_SIZE(it->record) - it->next : 0);
-}
-
-static PyMethodDef RecordIter_methods[] = {
-    {"__length_hint__", RecordIter_length_hint, METH_NOARGS, NULL},
-    {NULL, NULL, 0, NULL},
-};
-
-static PyType_Slot RecordIter_slots[] = {
-    {Py_tp_dealloc, RecordIter_dealloc},
-    {Py_tp_traverse, RecordIter_traverse},
-    {Py_tp_clear, RecordIter_clear},
-    {Py_tp_iter, PyObject_SelfIter},
-    {Py_tp_iternext, RecordIter_next},
-    {Py_tp_methods, RecordIter_methods},
-    {0, NULL},
-};
-
-static PyType_Spec RecordIter_spec = {
-    .name = "holisticpool._core.RecordIterator",
-    .basicsize = sizeof(RecordIterObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = RecordIter_slots,
-};
-
-static PyType_Spec RecordItems_spec = {
-    .name = "holisticpool._core.RecordItemsIterator",
-    .basicsize = sizeof(RecordIterObject),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = RecordIter_slots,
-};
-
 /* ---- state ---- */
 
 int
 hp_record_init(PyObject *module, hp_record_state *state)
 {
     state->RecordType = (PyTypeObject *)PyType_FromModuleAndSpec(module, &Record_spec, NULL);
-    state->RecordDescType = (PyTypeObject *)PyType_FromModuleAndSpec(module, &RecordDesc_spec, NULL);
-    state->RecordIterType = (PyTypeObject *)PyType_FromModuleAndSpec(module, &RecordIter_spec, NULL);
-    state->RecordItemsType = (PyTypeObject *)PyType_FromModuleAndSpec(module, &RecordItems_spec, NULL);
-    if (state->RecordType == NULL || state->RecordDescType == NULL || state->RecordIterType == NULL ||
-        state->RecordItemsType == NULL) {
+    if (state->RecordType == NULL || hp_record_desc_init(module, state) < 0 || hp_record_iter_init(module, state) < 0) {
         return -1;
     }
     return PyModule_AddObjectRef(module, "Record", (PyObject *)state->RecordType);

@@ -402,7 +402,7 @@ static Py_ssize_t
 read_dimensions(array_reader *r)
 {
     Py_ssize_t total = r->ndims > 0;
-    if (r->end - r->p < r->ndims * DIMENSION_BYTES) {
+    if (r->end - r->p < (Py_ssize_t)r->ndims * DIMENSION_BYTES) {
         return -1;
     }
     for (int i = 0; i < r->ndims; i++, r->p += DIMENSION_BYTES) {

@@ -153,21 +153,21 @@ enum {
 
 #define SCALAR(at, type, format, enc, dec, dec_text, delimiter)                                                        \
     [AT_##at] = {.oid = HP_OID_##at,                                                                                   \
-                 .name = type,                                                                                         \
-                 .param_format = format,                                                                               \
-                 .encode = enc,                                                                                        \
-                 .decode = dec,                                                                                        \
-                 .decode_text = dec_text,                                                                              \
-                 .delim = delimiter,                                                                                   \
+                 .name = (type),                                                                                       \
+                 .param_format = (format),                                                                             \
+                 .encode = (enc),                                                                                      \
+                 .decode = (dec),                                                                                      \
+                 .decode_text = (dec_text),                                                                            \
+                 .delim = (delimiter),                                                                                 \
                  .kind = HP_CODEC_BASE},
 
 #define ARRAY(at, type, format, enc, dec, dec_text, of)                                                                \
     [AT_##at] = {.oid = HP_OID_##at,                                                                                   \
-                 .name = type,                                                                                         \
-                 .param_format = format,                                                                               \
-                 .encode = enc,                                                                                        \
-                 .decode = dec,                                                                                        \
-                 .decode_text = dec_text,                                                                              \
+                 .name = (type),                                                                                       \
+                 .param_format = (format),                                                                             \
+                 .encode = (enc),                                                                                      \
+                 .decode = (dec),                                                                                      \
+                 .decode_text = (dec_text),                                                                            \
                  .element = &table[AT_##of],                                                                           \
                  .delim = ',',                                                                                         \
                  .kind = HP_CODEC_ARRAY},

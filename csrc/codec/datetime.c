@@ -334,6 +334,12 @@ us_of_delta(PyObject *delta)
            PyDateTime_DELTA_GET_MICROSECONDS(delta);
 }
 
+static int
+refuse_no_datetime(PyObject *obj)
+{
+    return hp_refuse_type("expected a datetime.date or datetime.datetime instance", obj);
+}
+
 /* obj.utcoffset(). 1: *us is set; 0: it is None, obj is naive; -1 with an exception. */
 static int
 utcoffset_of(hp_codec_state *state, PyObject *obj, int64_t *us)
@@ -355,11 +361,33 @@ utcoffset_of(hp_codec_state *state, PyObject *obj, int64_t *us)
     return result;
 }
 
+/* Is `obj`, a date or datetime, a point in time at all? pandas.NaT is an instance
+ * of datetime whose fields say year 1, but it equals nothing, not even itself. 0,
+ * or -1 with an exception. */
+static int
+check_equals_itself(const hp_codec_state *state, PyObject *obj)
+{
+    const PyDateTime_CAPI *capi = capi_of(state);
+    if (Py_IS_TYPE(obj, capi->DateTimeType) || Py_IS_TYPE(obj, capi->DateType)) {
+        return 0;
+    }
+    PyObject *equal = PyObject_RichCompare(obj, obj, Py_EQ);
+    int result = equal != NULL ? PyObject_IsTrue(equal) : -1;
+    Py_XDECREF(equal);
+    if (result == 0) {
+        PyErr_Format(PyExc_ValueError, "%.100s is not a time", Py_TYPE(obj)->tp_name);
+    }
+    return result > 0 ? 0 : -1;
+}
+
 int
 hp_date_encode(hp_codec_state *state, const hp_codec *Py_UNUSED(codec), PyObject *obj, hp_buf *buf)
 {
     if (!is_date(state, obj)) {
-        return hp_refuse_type("expected a datetime.date or datetime.datetime instance", obj);
+        return refuse_no_datetime(obj);
+    }
+    if (check_equals_itself(state, obj) < 0) {
+        return -1;
     }
     int64_t days = days_of(obj);
     if (days == HP_DAYS_MAX) {
@@ -379,7 +407,7 @@ time_us_of(const hp_codec_state *state, PyObject *obj)
         return time_us_of_time(obj);
     }
     if (is_datetime(state, obj)) {
-        return time_us_of_datetime(obj);
+        return check_equals_itself(state, obj) < 0 ? -1 : time_us_of_datetime(obj);
     }
     return hp_refuse_type("expected a datetime.time instance", obj);
 }
@@ -425,18 +453,15 @@ put_timestamp(hp_buf *buf, int64_t us)
     return hp_buf_put_int64(buf, us);
 }
 
-static int
-refuse_no_datetime(PyObject *obj)
-{
-    return hp_refuse_type("expected a datetime.date or datetime.datetime instance", obj);
-}
-
 int
 hp_timestamp_encode(hp_codec_state *state, const hp_codec *Py_UNUSED(codec), PyObject *obj, hp_buf *buf)
 {
     int64_t offset_us;
     if (!is_datetime(state, obj)) {
         return is_date(state, obj) ? put_timestamp(buf, days_of(obj) * HP_US_PER_DAY) : refuse_no_datetime(obj);
+    }
+    if (check_equals_itself(state, obj) < 0) {
+        return -1;
     }
     if (PyDateTime_DATE_GET_TZINFO(obj) != Py_None) {
         int known = utcoffset_of(state, obj, &offset_us);
@@ -489,6 +514,9 @@ hp_timestamptz_encode(hp_codec_state *state, const hp_codec *Py_UNUSED(codec), P
     int64_t offset_us = 0;
     if (!is_datetime(state, obj)) {
         return is_date(state, obj) ? encode_local_date(state, obj, buf) : refuse_no_datetime(obj);
+    }
+    if (check_equals_itself(state, obj) < 0) {
+        return -1;
     }
     int64_t us = us_of_datetime(obj);
     PyObject *tzinfo = PyDateTime_DATE_GET_TZINFO(obj);

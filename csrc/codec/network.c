@@ -54,7 +54,7 @@ put_address(hp_buf *buf, PyObject *packed, long bits, bool is_cidr)
     char header[HEADER_BYTES] = {
         len == INET_BYTES ? FAMILY_INET : FAMILY_INET6,
         (char)(bits < 0 || bits > max_bits ? max_bits : bits),
-        is_cidr,
+        is_cidr ? 1 : 0,
         (char)len,
     };
     if (hp_buf_append(buf, header, HEADER_BYTES) < 0) {

@@ -137,7 +137,7 @@ double_of(PyObject *obj, double *value)
 int
 hp_float4_encode(hp_codec_state *Py_UNUSED(state), const hp_codec *Py_UNUSED(codec), PyObject *obj, hp_buf *buf)
 {
-    double value;
+    double value = 0;
     uint32_t bits;
     if (double_of(obj, &value) < 0) {
         return -1;
@@ -153,7 +153,7 @@ hp_float4_encode(hp_codec_state *Py_UNUSED(state), const hp_codec *Py_UNUSED(cod
 int
 hp_float8_encode(hp_codec_state *Py_UNUSED(state), const hp_codec *Py_UNUSED(codec), PyObject *obj, hp_buf *buf)
 {
-    double value;
+    double value = 0;
     uint64_t bits;
     if (double_of(obj, &value) < 0) {
         return -1;

@@ -176,8 +176,9 @@ encode_text_of(PyObject *text, hp_buf *buf)
     if (p == NULL) {
         return -1;
     }
-    bool negative = len > 0 && p[0] == '-';
-    char first = len > negative ? p[negative] : '\0';
+    /* Decimal never writes nothing, nor a sign alone. */
+    bool negative = p[0] == '-';
+    char first = p[negative];
     if (first == 'N' || first == 's') {
         return put_header(buf, 0, 0, SIGN_NAN, 0);
     }

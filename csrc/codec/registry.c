@@ -123,7 +123,7 @@ grow(hp_registry *reg)
     if (2 * (reg->used + 1) <= reg->capacity) {
         return 0;
     }
-    const hp_codec **slots = PyMem_Calloc(capacity, sizeof(*slots));
+    const hp_codec **slots = PyMem_Calloc(capacity, sizeof(void *));
     if (slots == NULL) {
         PyErr_NoMemory();
         return -1;
@@ -344,7 +344,9 @@ load_type(const loader *ld, hp_oid oid, int depth)
         codec = base != 0 ? domain_codec(oid, name, of) : array_codec(oid, name, of);
     } else {
         const char *delim = text_at(ld, row, COL_DELIM);
-        codec.delim = delim[0] != '\0' ? delim[0] : ',';
+        if (delim[0] != '\0') {
+            codec.delim = delim[0];
+        }
         if (is_text_in_binary(kind, text_at(ld, row, COL_SEND))) {
             codec.kind = kind[0] == 'e' ? HP_CODEC_ENUM : HP_CODEC_BASE;
             codec.param_format = 1;

@@ -262,6 +262,29 @@ def test_time_refuses_what_is_no_time(value: Any) -> None:
             _core.encode(oid, value)
 
 
+class NotATime(dt.datetime):
+    """As pandas.NaT: an instance of datetime that equals nothing."""
+
+    def __eq__(self, other: object) -> bool:
+        return False
+
+    def __hash__(self) -> int:
+        return 0
+
+
+def test_datetime_that_is_no_time_is_refused() -> None:
+    for oid in (DATE, TIME, TIMETZ, TIMESTAMP, TIMESTAMPTZ):
+        with pytest.raises(ValueError, match="NotATime is not a time"):
+            _core.encode(oid, NotATime(1, 1, 1))
+
+
+def test_subclass_of_datetime_is_taken() -> None:
+    class Moment(dt.datetime):
+        pass
+
+    assert roundtrip(TIMESTAMP, Moment(2024, 1, 1)) == dt.datetime(2024, 1, 1)
+
+
 # ---- interval ----
 
 
