@@ -327,6 +327,25 @@ due_at(const hp_pool *pool, const hp_conn *conn)
     return at;
 }
 
+static void
+plan_sweep(hp_pool *pool, hp_time at)
+{
+    if (at != HP_NEVER && (pool->sweep.slot == 0 || at < pool->sweep.at)) {
+        hp_timer_start(&pool->env.reactor, &pool->sweep, at);
+    }
+}
+
+static void
+plan_next_sweep(hp_pool *pool)
+{
+    hp_time at = HP_NEVER;
+    for (const hp_conn *conn = pool->idle; conn != NULL; conn = conn->idle_next) {
+        hp_time due = due_at(pool, conn);
+        at = due < at ? due : at;
+    }
+    plan_sweep(pool, at);
+}
+
 /* The oldest is at the end of the stack; lifetimes may end anywhere in it. */
 static void
 on_sweep(hp_timer *timer, hp_time now)
@@ -347,25 +366,22 @@ on_sweep(hp_timer *timer, hp_time now)
         hp_janitor_retire(conn);
         surplus--;
     }
-    hp_janitor_schedule_sweep(pool);
+    plan_next_sweep(pool);
 }
 
-/* Only where no sweep is planned: this is on the path of every release. A sweep
- * that comes too early finds nothing and plans the next. */
+/* On the path of every release, so it looks at no more than this connection and
+ * the one that is idle longest, and counts those on their way out as live: a
+ * sweep that comes too early finds nothing and plans the next. */
 void
-hp_janitor_schedule_sweep(hp_pool *pool)
+hp_janitor_parked(hp_conn *conn)
 {
-    if (pool->sweep.slot != 0 || (pool->config.max_idle == HP_NEVER && pool->config.max_lifetime == HP_NEVER)) {
-        return;
-    }
-    hp_time at = HP_NEVER;
-    for (const hp_conn *conn = pool->idle; conn != NULL; conn = conn->idle_next) {
-        hp_time due = due_at(pool, conn);
+    hp_pool *pool = conn->pool;
+    hp_time at = conn->expires_at;
+    if (pool->config.max_idle != HP_NEVER && pool->size > pool->config.min_size) {
+        hp_time due = pool->idle_last->idle_since + pool->config.max_idle;
         at = due < at ? due : at;
     }
-    if (at != HP_NEVER) {
-        hp_timer_start(&pool->env.reactor, &pool->sweep, at);
-    }
+    plan_sweep(pool, at);
 }
 
 /* ---- the pool as a whole ---- */

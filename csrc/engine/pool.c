@@ -117,7 +117,7 @@ push_idle(hp_pool *pool, hp_conn *conn)
     }
     pool->idle = conn;
     pool->idle_count++;
-    hp_janitor_schedule_sweep(pool);
+    hp_janitor_parked(conn);
 }
 
 void

@@ -140,8 +140,8 @@ void hp_janitor_retire(hp_conn *conn);
 void hp_janitor_gone(hp_conn *conn);
 void hp_janitor_opened(hp_conn *conn);
 void hp_janitor_failed(hp_conn *conn, const hp_error *err);
-/* Keep the sweep timer running while there is something to look at. */
-void hp_janitor_schedule_sweep(hp_pool *pool);
+/* A connection was put on the idle stack. */
+void hp_janitor_parked(hp_conn *conn);
 void hp_janitor_init(hp_pool *pool);
 void hp_janitor_stop(hp_pool *pool);
 
