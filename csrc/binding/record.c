@@ -110,6 +110,14 @@ hp_record_set_item(PyObject *record, Py_ssize_t i, PyObject *value)
     ((RecordObject *)record)->items[i] = value;
 }
 
+/* A dict is not tracked while it holds plain values only, but may come to hold
+ * the row itself. Untracked tuples, rows and UUIDs stay as they are. */
+static bool
+may_join_cycle(PyObject *value)
+{
+    return PyObject_GC_IsTracked(value) || PyDict_Check(value);
+}
+
 void
 hp_record_finish(PyObject *record)
 {
@@ -117,7 +125,7 @@ hp_record_finish(PyObject *record)
     /* An instance of a subclass may have a __dict__. */
     bool track = Py_TYPE(record) != self->desc->state->RecordType;
     for (Py_ssize_t i = 0; i < Py_SIZE(self) && !track; i++) {
-        track = PyObject_GC_IsTracked(self->items[i]);
+        track = may_join_cycle(self->items[i]);
     }
     if (track) {
         PyObject_GC_Track(record);

@@ -212,6 +212,7 @@ def test_restoring_from_nonsense_is_refused(bad: Any) -> None:
 def test_row_of_plain_values_is_not_tracked_by_the_collector() -> None:
     assert not gc.is_tracked(make(a=1, b="x", c=None, d=1.5, e=b""))
     assert gc.is_tracked(make(a=[1]))
+    assert gc.is_tracked(make(a={"b": 1}))
     assert gc.is_tracked(make(MyRecord, a=1))
 
 
