@@ -278,8 +278,11 @@ send_execute(hp_conn *conn, hp_request *req)
     if (enter_pipeline(conn) < 0) {
         goto error;
     }
-    req->was_prepared = is_prepared(conn, req->stmt);
-    if (send_closes(conn, req) < 0 || (!req->was_prepared && send_prepare(conn, req, true) < 0)) {
+    if (send_closes(conn, req) < 0) {
+        goto error;
+    }
+    req->was_prepared = is_prepared(conn, req->stmt); /* after the closes, which may take the unnamed one's place */
+    if (!req->was_prepared && send_prepare(conn, req, true) < 0) {
         goto error;
     }
     conn->touched |= req->stmt->info.touches;

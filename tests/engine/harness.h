@@ -118,6 +118,33 @@ harness_end(void)
     return harness_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+typedef struct harness_case {
+    const char *name;
+    void (*test)(void);
+} harness_case;
+
+#define CASE(test)                                                                                                     \
+    {                                                                                                                  \
+#test, test                                                                                                    \
+    }
+
+/* The whole of a main(): run them all, or none if there is a reason not to. HP_TEST names a single one. */
+static inline int
+harness_main(const harness_case *tests, size_t n, const char *why_not)
+{
+    const char *only = getenv("HP_TEST");
+    if (why_not != NULL) {
+        harness_skip((unsigned)n, why_not);
+        n = 0;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (only == NULL || strcmp(only, tests[i].name) == 0) {
+            harness_run(tests[i].name, tests[i].test);
+        }
+    }
+    return harness_end();
+}
+
 /* xorshift64*: the same numbers for the same seed everywhere. */
 static inline uint64_t
 harness_random(uint64_t *state)

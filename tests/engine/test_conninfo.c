@@ -67,7 +67,7 @@ resolve_with(const char *dsn, const char *const *keywords, const char *const *va
     return hp_conninfo_resolve(dsn, keywords, values, &targets, &n, &error);
 }
 
-#define RESOLVE(dsn)          resolve_or_say(__LINE__, (dsn), NONE, NONE)
+#define RESOLVE(dsn)            resolve_or_say(__LINE__, (dsn), NONE, NONE)
 #define RESOLVE_WITH(dsn, k, v) resolve_or_say(__LINE__, (dsn), (k), (v))
 
 static void
@@ -278,8 +278,7 @@ test_a_service_file_is_read(void)
 static void
 test_the_password_file_gives_each_host_its_own(void)
 {
-    setenv("PGPASSFILE",
-           write_file("passwords", "one:6001:d:u:first\ntwo:*:*:u:sec\\:ond\n*:*:*:nobody:no\n"), 1);
+    setenv("PGPASSFILE", write_file("passwords", "one:6001:d:u:first\ntwo:*:*:u:sec\\:ond\n*:*:*:nobody:no\n"), 1);
     RESOLVE("postgresql://u@one:6001,two:6002,three:6003/d");
     REQUIRE(n == 3);
     CHECK_TEXT(get(0, "password"), "first");
