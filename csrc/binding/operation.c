@@ -423,7 +423,7 @@ prepare_request(OperationObject *op)
     req->script = req->stmt->sql;
     if (req->kind != HP_REQ_SCRIPT && req->stmt->described) {
         hp_codec_set *codecs = op->connection ? op->connection->conn->user : op->pool->codecs;
-        if (hp_statement_bind(op, codecs) < 0) {
+        if (hp_params_bind(op, codecs) < 0) {
             return -1;
         }
         req->bound = true;
@@ -480,6 +480,12 @@ start(OperationObject *op)
     }
     if (check_connection(op) < 0 || prepare_request(op) < 0) {
         return -1;
+    }
+    if (op->state != HP_OP_PENDING) {
+        return 0; /* cancelled or closed by code of the user that prepare_request() ran */
+    }
+    if (op->req.bound && check_connection(op) < 0) {
+        return -1; /* that code has released it, or uses it */
     }
     if (op->req.deadline != HP_NEVER && op->req.deadline <= hp_now()) {
         PyErr_SetString(state_of(op)->errors.QueryTimeoutError, "the timeout was over before the statement was sent");
@@ -538,7 +544,7 @@ raise_cancelled(OperationObject *op)
 }
 
 static PySendResult
-deliver(OperationObject *op, PyObject **result)
+take_outcome(OperationObject *op, PyObject **result)
 {
     op->state = HP_OP_CLOSED;
     op->blocking = false;
@@ -561,6 +567,18 @@ deliver(OperationObject *op, PyObject **result)
 }
 
 static PySendResult
+deliver(OperationObject *op, PyObject **result)
+{
+    PySendResult outcome = take_outcome(op, result);
+    if (op->kind != HP_OP_ACQUIRE) {
+        /* The loop holds us until its task pauses again: the lease is not to
+         * live so long. */
+        Py_CLEAR(op->connection);
+    }
+    return outcome;
+}
+
+static PySendResult
 op_send_result(PyObject *self, PyObject *arg, PyObject **result)
 {
     OperationObject *op = (OperationObject *)self;
@@ -568,6 +586,7 @@ op_send_result(PyObject *self, PyObject *arg, PyObject **result)
     *result = NULL;
     switch (op->state) {
     case HP_OP_NEW:
+        op->state = HP_OP_PENDING; /* so that an encoder of the user cannot start it again */
         if (start(op) < 0) {
             op->state = HP_OP_CLOSED;
             PyObject *exception = hp_errors_take();

@@ -17,6 +17,7 @@ from observing import Observer, settled, unique_name, usable
 from servers import PostgresServer
 
 import holisticpool
+from holisticpool import exceptions
 
 Victim = Callable[[holisticpool.Pool, random.Random, int], Awaitable[None]]
 
@@ -234,7 +235,7 @@ async def test_closing_pool_refuses_new_work_and_serves_what_waits(dsn: str) -> 
     await asyncio.sleep(0)
     closing = asyncio.create_task(pool.close())
     await asyncio.sleep(0)
-    with pytest.raises(holisticpool.InterfaceError, match="closing"):
+    with pytest.raises(exceptions.InterfaceError, match="closing"):
         await pool.fetchval("SELECT 1")
     assert await held.fetchval("SELECT 8") == 8
     await pool.release(held)
@@ -251,6 +252,6 @@ async def test_waiter_of_a_closing_pool_is_told_when_its_connection_is_gone(dsn:
     await asyncio.sleep(0)
     held.terminate()
     await pool.release(held)
-    with pytest.raises(holisticpool.InterfaceError, match="closing"):
+    with pytest.raises(exceptions.InterfaceError, match="closing"):
         await waiting
     await closing
