@@ -300,8 +300,7 @@ statement_timed_out(hp_timer *timer, hp_time now)
     hp_error_set(&err, HP_ERR_QUERY_TIMEOUT, "the statement took longer than %.3f s and was cancelled",
                  (double)(now - req->sent) / (double)HP_SECOND);
     conn->env->stats.query_timeouts++;
-    tell(conn, req, NULL, &err);
-    hp_conn_abandon(conn, req);
+    hp_conn_withdraw(conn, req, &err);
 }
 
 static void
@@ -401,6 +400,13 @@ hp_conn_abandon(hp_conn *conn, hp_request *req)
         return;
     }
     start_cancel(conn);
+}
+
+void
+hp_conn_withdraw(hp_conn *conn, hp_request *req, const hp_error *err)
+{
+    tell(conn, req, NULL, err);
+    hp_conn_abandon(conn, req);
 }
 
 void

@@ -159,6 +159,8 @@ bool hp_conn_is_free(const hp_conn *conn);
 
 /* The caller of a SENT request has left: drop its answer, cancel it. */
 void hp_conn_abandon(hp_conn *conn, hp_request *req);
+/* ... while its caller waits: tell it why there will be no answer. */
+void hp_conn_withdraw(hp_conn *conn, hp_request *req, const hp_error *err);
 
 /* Run a script of the engine's own on a free session; owner->idle() follows when
  * it worked, owner->lost() when not. */

@@ -336,7 +336,11 @@ static void
 bind_and_execute(hp_conn *conn, hp_request *req)
 {
     if (!req->bound || req->bound_for != conn->user) {
-        if (conn->env->up->bind(req, conn->user) < 0) {
+        int rc = conn->env->up->bind(req, conn->user);
+        if (rc > 0) {
+            return;
+        }
+        if (rc < 0 || req->abandoned) {
             finish_with(conn, req, HP_ERR_BINDING, "a parameter could not be encoded");
             return;
         }
@@ -374,6 +378,8 @@ after_binding(hp_conn *conn, hp_request *req, hp_bind_result answer)
         break;
     case HP_FAILED:
         finish_with(conn, req, HP_ERR_BINDING, "the statement could not be bound");
+        break;
+    case HP_GONE:
         break;
     }
 }

@@ -401,15 +401,18 @@ hp_pool_run_leased(hp_conn *conn, hp_request *req)
     hp_conn_submit(conn, req);
 }
 
+/* Another task than the one that released may still wait for them. */
 static void
-abandon_requests(hp_conn *conn)
+withdraw_requests(hp_conn *conn)
 {
+    hp_error err;
+    hp_error_set(&err, HP_ERR_CLOSED, "the connection was released while the operation was in progress");
     if (conn->pending != NULL) {
-        hp_conn_abandon(conn, conn->pending);
+        hp_conn_withdraw(conn, conn->pending, &err);
     }
     if (conn->state == HP_CONN_READY && conn->inflight.first != NULL && !conn->inflight.first->abandoned &&
         conn->inflight.first->kind != HP_REQ_INTERNAL) {
-        hp_conn_abandon(conn, conn->inflight.first);
+        hp_conn_withdraw(conn, conn->inflight.first, &err);
     }
 }
 
@@ -423,7 +426,7 @@ hp_pool_release(hp_conn *conn)
         return;
     }
     conn->use = HP_USE_SETTLING;
-    abandon_requests(conn);
+    withdraw_requests(conn);
     if (hp_conn_is_free(conn)) {
         hp_pool_settle(conn);
     }

@@ -110,8 +110,9 @@ typedef struct hp_request {
     void *user;
 } hp_request;
 
-/* What a binding callback answers. */
-typedef enum hp_bind_result { HP_READY, HP_LOOKUP, HP_FAILED } hp_bind_result;
+/* What a binding callback answers. GONE: it ran code of the user, which has ended
+ * the request; it may not be touched any more. */
+typedef enum hp_bind_result { HP_READY, HP_LOOKUP, HP_FAILED, HP_GONE } hp_bind_result;
 
 typedef struct hp_resolution hp_resolution; /* connect.h */
 
@@ -123,7 +124,7 @@ typedef struct hp_callbacks {
     hp_bind_result (*described)(hp_request *req, const PGresult *description);
     hp_bind_result (*looked_up)(hp_request *req, const PGresult *rows);
     /* Fill req->params, result_format and bound_for for req->stmt on a session
-     * whose `user` is given (BATCH: encode all sets). 0, or -1: FAILED. */
+     * whose `user` is given (BATCH: encode all sets). 0, or -1: FAILED, or 1: GONE. */
     int (*bind)(hp_request *req, const void *session_user);
     /* BATCH: fill req->params with set i of the ones encoded. */
     void (*bind_set)(hp_request *req, int i);

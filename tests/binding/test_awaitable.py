@@ -55,9 +55,7 @@ async def test_gather_raises_the_first_error(pool: Pool) -> None:
 
 
 async def test_gather_returns_exceptions_where_asked(pool: Pool) -> None:
-    first, second = await asyncio.gather(
-        pool.fetchval("SELECT 1/0"), pool.fetchval("SELECT 2"), return_exceptions=True
-    )
+    first, second = await asyncio.gather(pool.fetchval("SELECT 1/0"), pool.fetchval("SELECT 2"), return_exceptions=True)
     assert isinstance(first, exceptions.DivisionByZeroError)
     assert second == 2
 
