@@ -143,6 +143,8 @@ hp_conn_connected(hp_conn *conn)
     }
     conn->state = HP_CONN_READY;
     conn->opened_at = hp_now();
+    const char *strings = PQparameterStatus(conn->pg, "standard_conforming_strings");
+    conn->odd_strings = strings != NULL && strcmp(strings, "on") != 0;
     env->owner->opened(conn);
 }
 
@@ -406,7 +408,9 @@ void
 hp_conn_withdraw(hp_conn *conn, hp_request *req, const hp_error *err)
 {
     tell(conn, req, NULL, err);
-    hp_conn_abandon(conn, req);
+    if (conn->pending == req || conn->inflight.first == req) { /* the callback may have ended the session */
+        hp_conn_abandon(conn, req);
+    }
 }
 
 void
