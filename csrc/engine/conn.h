@@ -125,7 +125,8 @@ typedef struct hp_conn {
     /* what the session has been through, for reset and recycling */
     bool touched;
     bool prepares;
-    bool served; /* was handed out before */
+    bool served;      /* was handed out before */
+    bool odd_strings; /* standard_conforming_strings began off: texts may do what the scanner does not see */
     uint64_t queries;
     hp_time opened_at, expires_at, idle_since, lease_since;
     uint64_t lease; /* number of the current lease, so that an old one cannot use the session */

@@ -271,6 +271,13 @@ hp_phase_writable(hp_conn *conn, hp_request *req)
 }
 
 static void
+note_effects(hp_conn *conn, const hp_stmt *stmt)
+{
+    conn->touched |= stmt->info.touches || conn->odd_strings;
+    conn->prepares |= stmt->info.prepares || conn->odd_strings;
+}
+
+static void
 send_execute(hp_conn *conn, hp_request *req)
 {
     begin_phase(req, HP_PHASE_EXECUTE);
@@ -285,8 +292,7 @@ send_execute(hp_conn *conn, hp_request *req)
     if (!req->was_prepared && send_prepare(conn, req, true) < 0) {
         goto error;
     }
-    conn->touched |= req->stmt->info.touches;
-    conn->prepares |= req->stmt->info.prepares;
+    note_effects(conn, req->stmt);
     add_step(req, HP_STEP_EXECUTE);
     if (req->kind == HP_REQ_BATCH) {
         feed_batch(conn, req);
@@ -311,8 +317,7 @@ send_script(hp_conn *conn, hp_request *req)
     begin_phase(req, HP_PHASE_SCRIPT);
     conn->unnamed = 0;
     if (req->stmt != NULL) {
-        conn->touched |= req->stmt->info.touches;
-        conn->prepares |= req->stmt->info.prepares;
+        note_effects(conn, req->stmt);
     }
     add_step(req, HP_STEP_SCRIPT);
     if (leave_pipeline(conn) < 0 || !PQsendQuery(conn->pg, req->script)) {

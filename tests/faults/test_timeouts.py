@@ -1,4 +1,4 @@
-"""Statements that take too long: the caller is told in time, the server stops, the connection goes on or is replaced."""
+"""Statements that take too long: the caller is told in time, the server stops, the connection is usable or replaced."""
 
 from __future__ import annotations
 
