@@ -43,40 +43,52 @@ exception_of(PoolObject *pool, const hp_error *err, PyObject *query)
 
 /* ---- requests ---- */
 
+/* An encoder, or a finalizer that garbage collection runs, may have run code of
+ * the user, and that may have ended the request. Releases the reference that was
+ * taken for the time of it. */
+static hp_bind_result
+after_user_code(OperationObject *op, hp_bind_result answer)
+{
+    PyObject *exception = answer == HP_FAILED ? hp_errors_take() : NULL;
+    if (op->req.state != HP_REQ_SENT) {
+        answer = HP_GONE;
+    }
+    if (op->state == HP_OP_PENDING) {
+        Py_XSETREF(op->exception, exception);
+    } else {
+        Py_XDECREF(exception);
+    }
+    Py_DECREF(op);
+    return answer;
+}
+
 static hp_bind_result
 described(hp_request *req, const PGresult *description)
 {
-    hp_bind_result rc = hp_statement_described(op_of(req), description);
-    if (rc == HP_FAILED) {
-        op_of(req)->exception = hp_errors_take();
-    }
-    return rc;
+    OperationObject *op = (OperationObject *)Py_NewRef((PyObject *)op_of(req));
+    return after_user_code(op, hp_plan_described(op, description));
 }
 
 static hp_bind_result
 looked_up(hp_request *req, const PGresult *rows)
 {
-    hp_bind_result rc = hp_statement_looked_up(op_of(req), rows);
-    if (rc == HP_FAILED) {
-        op_of(req)->exception = hp_errors_take();
-    }
-    return rc;
+    OperationObject *op = (OperationObject *)Py_NewRef((PyObject *)op_of(req));
+    return after_user_code(op, hp_plan_looked_up(op, rows));
 }
 
 static int
 bind(hp_request *req, const void *session_user)
 {
-    int rc = hp_statement_bind(op_of(req), (hp_codec_set *)session_user);
-    if (rc < 0) {
-        op_of(req)->exception = hp_errors_take();
-    }
-    return rc;
+    OperationObject *op = (OperationObject *)Py_NewRef((PyObject *)op_of(req));
+    int rc = hp_params_bind(op, (hp_codec_set *)session_user);
+    hp_bind_result answer = after_user_code(op, rc < 0 ? HP_FAILED : HP_READY);
+    return answer == HP_GONE ? 1 : rc;
 }
 
 static void
 bind_set(hp_request *req, int i)
 {
-    hp_statement_bind_set(op_of(req), i);
+    hp_params_use_set(op_of(req), i);
 }
 
 static hp_stmt *
@@ -124,7 +136,7 @@ done(hp_request *req, PGresult *result, const hp_error *err)
         finish_lease(op);
         return;
     }
-    PyObject *value = hp_statement_result(op, result);
+    PyObject *value = hp_plan_result(op, result);
     PQclear(result);
     if (value == NULL) {
         hp_operation_finish_with_error(op);

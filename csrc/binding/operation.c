@@ -390,6 +390,23 @@ request_kind(const OperationObject *op)
 }
 
 static int
+check_connection(OperationObject *op)
+{
+    if (op->connection == NULL) {
+        return 0;
+    }
+    if (hp_connection_check(op->connection, strchr(hp_op_name(op), '.') + 1) < 0) {
+        return -1;
+    }
+    if (hp_conn_is_busy(op->connection->conn)) {
+        PyErr_SetString(state_of(op)->errors.InterfaceError,
+                        "cannot perform operation: another operation is in progress");
+        return -1;
+    }
+    return 0;
+}
+
+static int
 prepare_request(OperationObject *op)
 {
     hp_request *req = &op->req;
@@ -422,6 +439,9 @@ prepare_request(OperationObject *op)
     }
     req->script = req->stmt->sql;
     if (req->kind != HP_REQ_SCRIPT && req->stmt->described) {
+        if (check_connection(op) < 0) {
+            return -1; /* code of the user has run since */
+        }
         hp_codec_set *codecs = op->connection ? op->connection->conn->user : op->pool->codecs;
         if (hp_params_bind(op, codecs) < 0) {
             return -1;
@@ -441,23 +461,6 @@ submit(OperationObject *op)
         hp_pool_submit(op->pool->engine, &op->req);
     } else {
         hp_pool_run_leased(op->connection->conn, &op->req);
-    }
-    return 0;
-}
-
-static int
-check_connection(OperationObject *op)
-{
-    if (op->connection == NULL) {
-        return 0;
-    }
-    if (hp_connection_check(op->connection, strchr(hp_op_name(op), '.') + 1) < 0) {
-        return -1;
-    }
-    if (hp_conn_is_busy(op->connection->conn)) {
-        PyErr_SetString(state_of(op)->errors.InterfaceError,
-                        "cannot perform operation: another operation is in progress");
-        return -1;
     }
     return 0;
 }
@@ -484,7 +487,7 @@ start(OperationObject *op)
     if (op->state != HP_OP_PENDING) {
         return 0; /* cancelled or closed by code of the user that prepare_request() ran */
     }
-    if (op->req.bound && check_connection(op) < 0) {
+    if (check_connection(op) < 0) {
         return -1; /* that code has released it, or uses it */
     }
     if (op->req.deadline != HP_NEVER && op->req.deadline <= hp_now()) {
@@ -595,6 +598,9 @@ op_send_result(PyObject *self, PyObject *arg, PyObject **result)
         }
         if (op->state == HP_OP_DONE) {
             return deliver(op, result);
+        }
+        if (op->state == HP_OP_CLOSED) {
+            break;
         }
         op->blocking = true;
         *result = Py_NewRef(self);
@@ -1033,8 +1039,11 @@ finished_throw(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     }
     if (PyExceptionInstance_Check(args[0])) {
         PyErr_SetObject((PyObject *)Py_TYPE(args[0]), args[0]);
-    } else {
+    } else if (PyExceptionClass_Check(args[0])) {
         PyErr_SetObject(args[0], nargs > 1 ? args[1] : NULL);
+    } else {
+        PyErr_Format(PyExc_TypeError, "exceptions must be classes or instances deriving from BaseException, not %.100s",
+                     Py_TYPE(args[0])->tp_name);
     }
     return NULL;
 }

@@ -122,7 +122,7 @@ enum { HP_INLINE_PARAMS = 8 };
 /* Of a Bind message: an unsigned 16-bit count. */
 enum { HP_MAX_PARAMS = 65535 };
 
-/* The encoded parameters of a request (statement.c). */
+/* The encoded parameters of a request (params.c). */
 typedef struct hp_encoded {
     hp_buf buf;
     int nparams;
@@ -139,7 +139,7 @@ typedef struct hp_encoded {
     void *block; /* memory behind the arrays that are not inline */
 } hp_encoded;
 
-typedef struct hp_plan hp_plan; /* statement.c */
+typedef struct hp_plan hp_plan; /* plan.h */
 
 typedef struct OperationObject {
     PyObject_HEAD hp_request req;
@@ -188,15 +188,22 @@ int hp_timeout_from_object(PyObject *object, hp_time *timeout);
 hp_stmt *hp_statement_get(PoolObject *pool, PyObject *query);
 hp_stmt *hp_statement_renew(PoolObject *pool, PyObject *query, const hp_stmt *old);
 void hp_statements_clear(PoolObject *pool);
-hp_bind_result hp_statement_described(OperationObject *op, const PGresult *description);
-hp_bind_result hp_statement_looked_up(OperationObject *op, const PGresult *rows);
-/* Encode op->args for op->req.stmt on a session with these codecs (NULL: none of
- * its own). 0, or -1 with an exception. */
-int hp_statement_bind(OperationObject *op, hp_codec_set *codecs);
-void hp_statement_bind_set(OperationObject *op, Py_ssize_t set);
-void hp_encoded_clear(hp_encoded *encoded);
+
+/* ---- plan.c ---- */
+
+hp_bind_result hp_plan_described(OperationObject *op, const PGresult *description);
+hp_bind_result hp_plan_looked_up(OperationObject *op, const PGresult *rows);
 void hp_plan_unref(hp_plan *plan);
 /* New reference: what op's kind makes of a result; NULL with an exception. */
-PyObject *hp_statement_result(OperationObject *op, const PGresult *result);
+PyObject *hp_plan_result(OperationObject *op, const PGresult *result);
+
+/* ---- params.c ---- */
+
+/* Encode op->args for op->req.stmt on a session with these codecs (NULL: none of
+ * its own). 0, or -1 with an exception. */
+int hp_params_bind(OperationObject *op, hp_codec_set *codecs);
+/* Point op->req.params to set i of those encoded. */
+void hp_params_use_set(OperationObject *op, Py_ssize_t set);
+void hp_encoded_clear(hp_encoded *encoded);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * buffer.c - the growing buffer that encoders append to.
  *
- * Called by every encoder and by binding/statement.c, which keeps one buffer for
+ * Called by every encoder and by binding/params.c, which keeps one buffer for
  * the parameters of a statement. The buffer may move at every append: callers
  * keep offsets, not addresses.
  */

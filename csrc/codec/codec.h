@@ -15,7 +15,7 @@
  *     hp InternalClientError-compatible ValueError, never reads out of bounds.
  *   - An encoder that refuses a value sets TypeError, ValueError or
  *     OverflowError with a short reason ("an integer is required, got str");
- *     the caller (binding/statement.c) turns that into DataError and names the
+ *     the caller (binding/params.c) turns that into DataError and names the
  *     argument position, so that encoders need not know it.
  *   - Decoders run inside the reader callback: they must not run arbitrary user
  *     code except through a codec the user registered.
