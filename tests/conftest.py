@@ -54,8 +54,19 @@ def unix_dsn(server: PostgresServer) -> str:
 
 
 @pytest.fixture(scope="session")
-def tls_dsn(server: PostgresServer) -> str:
-    """The shared server by TLS, verify-full; skips where its binaries have none."""
+def libpq_with_tls() -> None:
+    """For tests that need a libpq which was built with TLS; skips where it was not."""
+    from holisticpool import ClientConfigurationError, _core
+
+    try:
+        _core.resolve_conninfo("host=localhost sslmode=require", {})
+    except ClientConfigurationError:
+        pytest.skip("this libpq was built without TLS")
+
+
+@pytest.fixture(scope="session")
+def tls_dsn(server: PostgresServer, libpq_with_tls: None) -> str:
+    """The shared server by TLS, verify-full; skips where the server or libpq have none."""
     if not server.tls:
         pytest.skip(_NO_TLS)
     return server.tls_dsn()
