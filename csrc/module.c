@@ -73,8 +73,8 @@ hp_binding_init(PyObject *module, hp_binding_state *state)
         state->traceback_globals == NULL || intern_names(state) < 0) {
         return -1;
     }
-    if (hp_operation_type_init(module, state) < 0 || hp_connection_type_init(module, state) < 0 ||
-        hp_pool_type_init(module, state) < 0) {
+    if (hp_operation_type_init(module, state) < 0 || hp_finished_type_init(module, state) < 0 ||
+        hp_connection_type_init(module, state) < 0 || hp_pool_type_init(module, state) < 0) {
         return -1;
     }
     return 0;

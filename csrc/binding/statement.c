@@ -150,11 +150,3 @@ hp_statement_renew(PoolObject *pool, PyObject *query, const hp_stmt *old)
     }
     return PyErr_Occurred() ? NULL : make_statement(pool, query);
 }
-
-void
-hp_statements_clear(PoolObject *pool)
-{
-    if (pool->statements != NULL) {
-        PyDict_Clear(pool->statements);
-    }
-}

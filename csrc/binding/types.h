@@ -174,11 +174,21 @@ OperationObject *hp_operation_new(PoolObject *pool, ConnectionObject *connection
 void hp_operation_finish(OperationObject *op, PyObject *result, PyObject *exception);
 /* ... the exception being the one that is set. */
 void hp_operation_finish_with_error(OperationObject *op);
+const char *hp_op_name(const OperationObject *op);
+
+/* ---- finished.c ---- */
+
+int hp_finished_type_init(PyObject *module, hp_binding_state *state);
+
+/* ---- start.c ---- */
+
+/* The first await. 0: started, or finished already; -1: an exception is set,
+ * nothing was started. */
+int hp_operation_start(OperationObject *op);
 /* The methods fetch, fetchrow, fetchval, execute of pool and connection: parse
  * the arguments of a METH_FASTCALL | METH_KEYWORDS call. New reference. */
 PyObject *hp_operation_from_call(PoolObject *pool, ConnectionObject *connection, hp_op_kind kind, PyObject *const *args,
                                  Py_ssize_t nargs, PyObject *kwnames);
-const char *hp_op_name(const OperationObject *op);
 /* Seconds as a Python object to microseconds. None: HP_NEVER. 0, or -1 with an exception. */
 int hp_timeout_from_object(PyObject *object, hp_time *timeout);
 
@@ -187,7 +197,6 @@ int hp_timeout_from_object(PyObject *object, hp_time *timeout);
 /* The statement for a text: new reference, or NULL with an exception. */
 hp_stmt *hp_statement_get(PoolObject *pool, PyObject *query);
 hp_stmt *hp_statement_renew(PoolObject *pool, PyObject *query, const hp_stmt *old);
-void hp_statements_clear(PoolObject *pool);
 
 /* ---- plan.c ---- */
 

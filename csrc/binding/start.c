@@ -1,0 +1,357 @@
+/*
+ * start.c - from a call to a request: the arguments of an operation, its
+ * deadlines, and its way into the engine at the first await.
+ *
+ * Called by operation.c; hp_operation_from_call() by pool.c and connection.c.
+ */
+#include "module.h"
+
+#include <math.h>
+#include <string.h>
+
+static hp_state *
+state_of(OperationObject *op)
+{
+    return op->pool->state;
+}
+
+/* ---- calls ---- */
+
+/* Keywords that the four statement methods take, besides query and arguments. */
+static int
+take_keyword(OperationObject *op, PyObject *name, PyObject *value)
+{
+    if (PyUnicode_CompareWithASCIIString(name, "timeout") == 0) {
+        op->timeout = Py_NewRef(value);
+        return 0;
+    }
+    if (PyUnicode_CompareWithASCIIString(name, "record_class") == 0 &&
+        (op->kind == HP_OP_FETCH || op->kind == HP_OP_FETCHROW)) {
+        PyTypeObject *record = state_of(op)->record.RecordType;
+        if (value == Py_None) {
+            return 0;
+        }
+        if (!PyType_Check(value) || !PyType_IsSubtype((PyTypeObject *)value, record)) {
+            PyErr_Format(state_of(op)->errors.InterfaceError,
+                         "record_class is expected to be a subclass of holisticpool.Record, got %R", value);
+            return -1;
+        }
+        Py_XSETREF(op->record_class, (PyTypeObject *)Py_NewRef(value));
+        return 0;
+    }
+    if (PyUnicode_CompareWithASCIIString(name, "column") == 0 && op->kind == HP_OP_FETCHVAL) {
+        op->column = PyNumber_AsSsize_t(value, PyExc_IndexError);
+        return op->column == -1 && PyErr_Occurred() ? -1 : 0;
+    }
+    if (PyUnicode_CompareWithASCIIString(name, "query") == 0 && op->query == NULL) {
+        op->query = Py_NewRef(value);
+        return 0;
+    }
+    PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", strchr(hp_op_name(op), '.') + 1,
+                 name);
+    return -1;
+}
+
+PyObject *
+hp_operation_from_call(PoolObject *pool, ConnectionObject *connection, hp_op_kind kind, PyObject *const *args,
+                       Py_ssize_t nargs, PyObject *kwnames)
+{
+    if (pool->engine == NULL) {
+        hp_pool_check(pool);
+        return NULL;
+    }
+    OperationObject *op = hp_operation_new(pool, connection, kind);
+    if (op == NULL) {
+        return NULL;
+    }
+    op->record_class = (PyTypeObject *)Py_NewRef((PyObject *)pool->record_class);
+    if (nargs > 0) {
+        op->query = Py_NewRef(args[0]);
+    }
+    if (nargs > 1) {
+        op->args = PyTuple_New(nargs - 1);
+        if (op->args == NULL) {
+            goto error;
+        }
+        for (Py_ssize_t i = 1; i < nargs; i++) {
+            PyTuple_SET_ITEM(op->args, i - 1, Py_NewRef(args[i]));
+        }
+    }
+    for (Py_ssize_t i = 0; kwnames != NULL && i < PyTuple_GET_SIZE(kwnames); i++) {
+        if (take_keyword(op, PyTuple_GET_ITEM(kwnames, i), args[nargs + i]) < 0) {
+            goto error;
+        }
+    }
+    if (op->query == NULL) {
+        PyErr_Format(PyExc_TypeError, "%s() missing 1 required positional argument: 'query'",
+                     strchr(hp_op_name(op), '.') + 1);
+        goto error;
+    }
+    return (PyObject *)op;
+error:
+    op->state = HP_OP_CLOSED; /* it never came to be awaited */
+    Py_DECREF(op);
+    return NULL;
+}
+
+/* ---- starting ---- */
+
+int
+hp_timeout_from_object(PyObject *object, hp_time *timeout)
+{
+    if (object == NULL || object == Py_None) {
+        *timeout = HP_NEVER;
+        return 0;
+    }
+    if (PyBool_Check(object)) {
+        PyErr_SetString(PyExc_ValueError, "invalid timeout value: expected non-negative float (got bool)");
+        return -1;
+    }
+    double seconds = PyFloat_AsDouble(object);
+    if (seconds == -1.0 && PyErr_Occurred()) {
+        PyErr_Clear();
+        PyErr_Format(PyExc_ValueError, "invalid timeout value: expected non-negative float (got %R)", object);
+        return -1;
+    }
+    if (isnan(seconds)) {
+        PyErr_SetString(PyExc_ValueError, "invalid timeout value: expected non-negative float (got nan)");
+        return -1;
+    }
+    /* beyond a century it is for ever */
+    *timeout = seconds > 3.2e9 ? HP_NEVER : (seconds > 0 ? (hp_time)(seconds * 1e6) : 0);
+    return 0;
+}
+
+/* HP_OP_OPEN and HP_OP_CLOSE: the pool as a whole. */
+static int
+start_pool_op(OperationObject *op)
+{
+    PoolObject *pool = op->pool;
+    op->state = HP_OP_PENDING;
+    if (op->kind == HP_OP_OPEN) {
+        pool->opening = op;
+        if (hp_pool_open(pool->engine) < 0) {
+            pool->opening = NULL;
+            PyErr_NoMemory();
+            hp_operation_finish_with_error(op);
+        }
+        return 0;
+    }
+    if (pool->finished) {
+        hp_operation_finish(op, Py_NewRef(Py_None), NULL);
+        return 0;
+    }
+    if (pool->closing == NULL) {
+        pool->closing = PyList_New(0);
+        if (pool->closing == NULL) {
+            return -1;
+        }
+    }
+    if (PyList_Append(pool->closing, (PyObject *)op) < 0) {
+        return -1;
+    }
+    if (op->connection != NULL) {
+        hp_connection_release(op->connection);
+    }
+    hp_pool_close(pool->engine);
+    return 0;
+}
+
+static int
+set_deadlines(OperationObject *op)
+{
+    PoolObject *pool = op->pool;
+    hp_request *req = &op->req;
+    req->acquire_timeout = op->connection ? HP_NEVER : pool->acquire_timeout;
+    if (op->timeout == NULL || (op->timeout == Py_None && op->kind != HP_OP_ACQUIRE)) {
+        req->command_timeout = pool->command_timeout;
+        return 0;
+    }
+    hp_time timeout;
+    if (hp_timeout_from_object(op->timeout, &timeout) < 0) {
+        return -1;
+    }
+    req->command_timeout = HP_NEVER;
+    if (op->kind == HP_OP_ACQUIRE) {
+        req->acquire_timeout = timeout;
+    } else if (timeout != HP_NEVER) {
+        req->deadline = hp_now() + timeout;
+    }
+    return 0;
+}
+
+/* An idle connection is had without asking the engine to queue anything. */
+static int
+acquire_now(OperationObject *op)
+{
+    hp_conn *conn = hp_pool_try_acquire(op->pool->engine);
+    if (conn == NULL) {
+        return 0;
+    }
+    PyObject *connection = hp_connection_new(op->pool, conn);
+    if (connection == NULL) {
+        hp_pool_release(conn);
+        return -1;
+    }
+    hp_operation_finish(op, connection, NULL);
+    return 1;
+}
+
+/* (sequence, ...) -> tuple of tuples */
+static int
+freeze_sets(OperationObject *op)
+{
+    PyObject *sets = PySequence_Tuple(op->args);
+    if (sets == NULL) {
+        return -1;
+    }
+    Py_SETREF(op->args, sets);
+    PyObject *frozen = PyTuple_New(PyTuple_GET_SIZE(sets));
+    for (Py_ssize_t i = 0; frozen != NULL && i < PyTuple_GET_SIZE(sets); i++) {
+        PyObject *item = PyTuple_GET_ITEM(sets, i);
+        PyObject *set = NULL;
+        if (PyUnicode_Check(item) || PyBytes_Check(item) || PyDict_Check(item) || !PySequence_Check(item)) {
+            PyErr_Format(state_of(op)->errors.ClientDataError,
+                         "invalid input in executemany() sequence element #%zd: a sequence of arguments is expected, "
+                         "got %.100s",
+                         i, Py_TYPE(item)->tp_name);
+        } else {
+            set = PySequence_Tuple(item);
+        }
+        if (set == NULL) {
+            Py_CLEAR(frozen);
+            break;
+        }
+        PyTuple_SET_ITEM(frozen, i, set);
+    }
+    if (frozen == NULL) {
+        return -1;
+    }
+    Py_SETREF(op->args, frozen);
+    return 0;
+}
+
+static hp_request_kind
+request_kind(const OperationObject *op)
+{
+    if (op->kind == HP_OP_ACQUIRE) {
+        return HP_REQ_LEASE;
+    }
+    if (op->kind == HP_OP_EXECUTEMANY) {
+        return HP_REQ_BATCH;
+    }
+    /* As in asyncpg: without arguments execute() takes a script. */
+    return op->kind == HP_OP_EXECUTE && op->args == NULL ? HP_REQ_SCRIPT : HP_REQ_STATEMENT;
+}
+
+static int
+check_connection(OperationObject *op)
+{
+    if (op->connection == NULL) {
+        return 0;
+    }
+    if (hp_connection_check(op->connection, strchr(hp_op_name(op), '.') + 1) < 0) {
+        return -1;
+    }
+    if (hp_conn_is_busy(op->connection->conn)) {
+        PyErr_SetString(state_of(op)->errors.InterfaceError,
+                        "cannot perform operation: another operation is in progress");
+        return -1;
+    }
+    return 0;
+}
+
+static int
+prepare_request(OperationObject *op)
+{
+    hp_request *req = &op->req;
+    hp_request_init(req, request_kind(op));
+    req->user = op;
+    if (set_deadlines(op) < 0) {
+        return -1;
+    }
+    if (op->kind == HP_OP_ACQUIRE) {
+        return 0;
+    }
+    if (op->kind == HP_OP_EXECUTEMANY) {
+        if (freeze_sets(op) < 0) {
+            return -1;
+        }
+        if (PyTuple_GET_SIZE(op->args) > INT_MAX) {
+            PyErr_SetString(PyExc_OverflowError, "too many elements for executemany()");
+            return -1;
+        }
+        req->sets = (int)PyTuple_GET_SIZE(op->args);
+    }
+    if (op->kind != HP_OP_EXECUTEMANY && op->args != NULL && PyTuple_GET_SIZE(op->args) > HP_MAX_PARAMS) {
+        PyErr_Format(state_of(op)->errors.InterfaceError, "a query takes at most %d arguments, %zd were passed",
+                     HP_MAX_PARAMS, PyTuple_GET_SIZE(op->args));
+        return -1;
+    }
+    req->stmt = hp_statement_get(op->pool, op->query);
+    if (req->stmt == NULL) {
+        return -1;
+    }
+    req->script = req->stmt->sql;
+    if (req->kind != HP_REQ_SCRIPT && req->stmt->described) {
+        if (check_connection(op) < 0) {
+            return -1; /* code of the user has run since */
+        }
+        hp_codec_set *codecs = op->connection ? op->connection->conn->user : op->pool->codecs;
+        if (hp_params_bind(op, codecs) < 0) {
+            return -1;
+        }
+        req->bound = true;
+    }
+    return 0;
+}
+
+static int
+submit(OperationObject *op)
+{
+    op->state = HP_OP_PENDING;
+    op->in_engine = true;
+    Py_INCREF(op); /* the engine's, until released */
+    if (op->connection == NULL) {
+        hp_pool_submit(op->pool->engine, &op->req);
+    } else {
+        hp_pool_run_leased(op->connection->conn, &op->req);
+    }
+    return 0;
+}
+
+/* 0: started, or finished already; -1: an exception is set, nothing was started. */
+int
+hp_operation_start(OperationObject *op)
+{
+    if (hp_pool_check(op->pool) < 0 || hp_pool_check_loop(op->pool) < 0) {
+        return -1;
+    }
+    if (op->kind == HP_OP_OPEN || op->kind == HP_OP_CLOSE) {
+        return start_pool_op(op);
+    }
+    if (op->kind == HP_OP_ACQUIRE) {
+        int rc = acquire_now(op);
+        if (rc != 0) {
+            return rc < 0 ? -1 : 0;
+        }
+    }
+    if (check_connection(op) < 0 || prepare_request(op) < 0) {
+        return -1;
+    }
+    if (op->state != HP_OP_PENDING) {
+        return 0; /* cancelled or closed by code of the user that prepare_request() ran */
+    }
+    if (check_connection(op) < 0) {
+        return -1; /* that code has released it, or uses it */
+    }
+    if (op->req.deadline != HP_NEVER && op->req.deadline <= hp_now()) {
+        PyErr_SetString(state_of(op)->errors.QueryTimeoutError, "the timeout was over before the statement was sent");
+        return -1;
+    }
+    if (op->req.kind == HP_REQ_BATCH && op->req.sets == 0) {
+        hp_operation_finish(op, Py_NewRef(Py_None), NULL);
+        return 0;
+    }
+    return submit(op);
+}
