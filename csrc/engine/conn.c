@@ -580,21 +580,34 @@ hp_conn_break_sending(hp_conn *conn)
     connection_lost(conn);
 }
 
-bool
-hp_conn_check(hp_conn *conn)
+/* -1: at its end; 0: nothing to read; 1: there is. */
+static int
+peek(const hp_conn *conn)
 {
     char byte;
     ssize_t n = recv(PQsocket(conn->pg), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
+        return 0;
+    }
+    return n > 0 ? 1 : -1;
+}
+
+bool
+hp_conn_check(hp_conn *conn)
+{
+    int found = peek(conn);
+    if (found == 0) {
         return true;
     }
-    /* The end of the connection, or something to read: often the reason for it. */
-    if (!PQconsumeInput(conn->pg) || n == 0) {
-        connection_lost(conn);
-        return false;
+    /* Mostly the reason why the session is ending, and then its end. */
+    if (PQconsumeInput(conn->pg) && found > 0) {
+        drop_notifications(conn);
+        if (conn->fatal_sqlstate[0] == '\0' && peek(conn) >= 0) {
+            return true;
+        }
     }
-    drop_notifications(conn);
-    return true;
+    connection_lost(conn);
+    return false;
 }
 
 static void

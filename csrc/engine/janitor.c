@@ -458,6 +458,18 @@ hp_pool_close(hp_pool *pool)
     }
 }
 
+/* Ending a session calls upwards, where others may be given back: whoever ends
+ * all of them begins anew after each. */
+static hp_conn *
+first_open(const hp_pool *pool)
+{
+    hp_conn *conn = pool->all;
+    while (conn != NULL && conn->state == HP_CONN_CLOSED) {
+        conn = conn->next;
+    }
+    return conn;
+}
+
 void
 hp_pool_terminate(hp_pool *pool)
 {
@@ -470,13 +482,8 @@ hp_pool_terminate(hp_pool *pool)
     hp_janitor_stop(pool);
     hp_error_set(&err, HP_ERR_CLOSED, "pool was terminated");
     hp_pool_fail_waiters(pool, &err);
-    hp_conn *conn = pool->all;
-    while (conn != NULL) {
-        hp_conn *next = conn->next;
-        if (conn->state != HP_CONN_CLOSED) {
-            hp_conn_break(conn, &err);
-        }
-        conn = next;
+    for (hp_conn *conn = first_open(pool); conn != NULL; conn = first_open(pool)) {
+        hp_conn_break(conn, &err);
     }
     if (was_opening) {
         pool->env.up->opened(pool->env.user, &err);
@@ -501,16 +508,20 @@ hp_pool_discard(hp_pool *pool, bool forked)
         req->state = HP_REQ_DONE;
         pool->env.up->released(req);
     }
-    hp_conn *conn = pool->all;
-    while (conn != NULL) {
-        hp_conn *next = conn->next;
+    for (hp_conn *conn = first_open(pool); conn != NULL; conn = first_open(pool)) {
         hp_conn_discard(conn, forked);
+    }
+    hp_conn *next;
+    for (hp_conn *conn = pool->all; conn != NULL; conn = next) {
+        next = conn->next;
+        if (conn->use == HP_USE_OPENING) {
+            pool->opening--;
+        }
         if (conn->use == HP_USE_IDLE) {
             hp_pool_unlink_idle(pool, conn);
         }
         if (conn->use != HP_USE_LEASED && conn->use != HP_USE_INIT) {
             unlink_conn(pool, conn);
         }
-        conn = next;
     }
 }
