@@ -115,6 +115,7 @@ harness_end(void)
         printf(", %u skipped", harness_skipped);
     }
     printf("\n");
+    fflush(stdout); /* a leak report ends the program before stdio does */
     return harness_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
