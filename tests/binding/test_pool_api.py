@@ -490,6 +490,30 @@ async def test_slow_setup_counts_against_the_acquire_timeout(dsn: str) -> None:
         assert await pool.fetchval("SELECT 1") == 1
 
 
+async def test_queries_of_a_pool_with_hooks(dsn: str) -> None:
+    async def hook(conn: Connection) -> None:
+        pass
+
+    async with holisticpool.create_pool(dsn, min_size=1, setup=hook, reset=hook) as pool:
+        assert [tuple(row) for row in await pool.fetch("SELECT $1::int", 1)] == [(1,)]
+        row = await pool.fetchrow("SELECT 7 AS seven", record_class=MyRecord)
+        assert isinstance(row, MyRecord)
+        assert await pool.fetchval("SELECT 1, 2", column=1) == 2
+        assert await pool.execute("SELECT 1") == "SELECT 1"
+        await pool.executemany("SELECT $1::int", [(1,), (2,)])
+
+
+async def test_acquire_of_a_pool_with_hooks_gives_one_lease(dsn: str) -> None:
+    async def setup(conn: Connection) -> None:
+        pass
+
+    async with holisticpool.create_pool(dsn, min_size=1, setup=setup) as pool:
+        acquiring = pool.acquire()
+        async with acquiring:
+            with pytest.raises(exceptions.InterfaceError, match="already acquired"):
+                await acquiring
+
+
 @pytest.mark.parametrize("way", ["async with", "release", "close", "query"])
 async def test_reset_hook_runs_at_every_release(dsn: str, way: str) -> None:
     seen: list[bool] = []

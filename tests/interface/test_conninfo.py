@@ -186,6 +186,51 @@ def test_unsupported_parameter_is_refused_by_name(keyword: str, value: Any) -> N
         connect_config(**{keyword: value})
 
 
+def test_ssl_true_without_named_roots_takes_the_systems_or_says_what_is_missing(tls: None) -> None:
+    if _core.libpq_version() >= 160000:
+        assert target("postgresql://h/d", ssl=True)["sslrootcert"] == "system"
+    else:
+        with pytest.raises(exceptions.ClientConfigurationError, match="sslrootcert"):
+            target("postgresql://h/d", ssl=True)
+
+
+def test_direct_tls_is_asked_of_libpq_or_refused_by_name(tls: None) -> None:
+    if _core.libpq_version() >= 170000:
+        found = target("postgresql://h/d", direct_tls=True)
+        assert (found["sslnegotiation"], found["sslmode"]) == ("direct", "require")
+    else:
+        with pytest.raises(exceptions.UnsupportedClientFeatureError, match="direct_tls"):
+            connect_config("postgresql://h/d", direct_tls=True)
+
+
+def test_options_among_the_server_settings_are_taken_as_they_are() -> None:
+    assert target(server_settings={"options": "-c jit=off -c geqo=off"})["options"] == "-c jit=off -c geqo=off"
+
+
+@pytest.mark.parametrize("value", ["UTF8", "utf-8"])
+def test_client_encoding_may_be_utf8(value: str) -> None:
+    assert target(server_settings={"client_encoding": value})["client_encoding"] == "UTF8"
+
+
+@pytest.mark.parametrize("value", ["soon", "7s"])
+def test_wrong_connect_timeout_of_the_dsn_is_refused(value: str) -> None:
+    with pytest.raises(exceptions.ClientConfigurationError, match="connect_timeout"):
+        config = connect_config(f"postgresql://h/d?connect_timeout={value}")
+        config.timeout_for(config.targets())
+
+
+@pytest.mark.parametrize("port", ["many", True, "54x"])
+def test_wrong_port_keyword_is_refused(port: Any) -> None:
+    with pytest.raises(exceptions.ClientConfigurationError, match="port"):
+        connect_config(port=port)
+
+
+@pytest.mark.parametrize("keyword", ["user", "password", "database", "passfile", "service"])
+def test_zero_byte_is_refused(keyword: str) -> None:
+    with pytest.raises(exceptions.ClientConfigurationError, match="zero byte"):
+        connect_config(**{keyword: "a\0b"})
+
+
 def test_unlimited_statement_lifetime_is_what_we_do() -> None:
     connect_config(max_cached_statement_lifetime=0)
 

@@ -397,6 +397,37 @@ async def test_close_while_opening_closes_what_was_opened(database: DatabasePool
     assert await database.get_pool_status() == {"status": "not_initialized"}
 
 
+async def test_close_again_after_a_cancelled_one_waits_for_its_end(opened: DatabasePool, dsn: str) -> None:
+    conn = await opened.get_connection()
+    closing = asyncio.create_task(opened.close())
+    await conn.fetchval("SELECT 1")
+    closing.cancel()
+    await asyncio.sleep(0)  # the caller has left, the closing goes on to its end
+    await opened.close()
+    assert closing.cancelled()
+    assert conn.is_closed()
+    assert await opened.get_pool_status() == {"status": "not_initialized"}
+
+
+async def test_initialize_again_after_a_cancelled_one_opens_a_pool_of_its_own(database: DatabasePool, dsn: str) -> None:
+    opening = asyncio.create_task(database.initialize(dsn))
+    await asyncio.sleep(0)  # it has started
+    opening.cancel()
+    await asyncio.sleep(0)  # the caller has left
+    await database.initialize(dsn)
+    assert opening.cancelled()
+    assert (await database.get_pool_status())["status"] == "healthy"
+
+
+async def test_status_while_closing_is_not_healthy(opened: DatabasePool) -> None:
+    conn = await opened.get_connection()
+    closing = asyncio.create_task(opened.close())
+    await conn.fetchval("SELECT 1")
+    assert (await opened.get_pool_status())["status"] == "unavailable"
+    await conn.close()
+    await closing
+
+
 # ---- get_pool_status ----
 
 
