@@ -56,7 +56,8 @@ def unix_dsn(server: PostgresServer) -> str:
 @pytest.fixture(scope="session")
 def libpq_with_tls() -> None:
     """For tests that need a libpq which was built with TLS; skips where it was not."""
-    from holisticpool import ClientConfigurationError, _core
+    from holisticpool import _core
+    from holisticpool.exceptions import ClientConfigurationError
 
     try:
         _core.resolve_conninfo("host=localhost sslmode=require", {})
