@@ -9,6 +9,9 @@
 #include <math.h>
 #include <string.h>
 
+/* The types of a statement's parameters are taken for granted for so long. */
+static const hp_time DOUBT_TYPES_AFTER_US = HP_SECOND;
+
 static hp_state *
 state_of(OperationObject *op)
 {
@@ -261,6 +264,37 @@ check_connection(OperationObject *op)
     return 0;
 }
 
+/* A value that the types of the parameters refuse is refused without asking the
+ * server. But they may be those of before an ALTER TABLE, which nothing else
+ * tells where the result is the same: if they have been known for a while, have
+ * the statement described anew and let that decide. */
+static int
+bind_known(OperationObject *op, hp_codec_set *codecs)
+{
+    hp_request *req = &op->req;
+    if (hp_params_bind(op, codecs) == 0) {
+        req->bound = true;
+        return 0;
+    }
+    if (!PyErr_ExceptionMatches(state_of(op)->errors.ClientDataError) ||
+        hp_now() - req->stmt->described_at < DOUBT_TYPES_AFTER_US) {
+        return -1;
+    }
+    PyErr_Clear();
+    hp_stmt *fresh = hp_statement_renew(op->pool, op->query, req->stmt);
+    if (fresh == NULL) {
+        return -1;
+    }
+    hp_stmt_unref(req->stmt);
+    req->stmt = fresh;
+    req->script = fresh->sql;
+    if (!fresh->described) {
+        return 0;
+    }
+    req->bound = true;
+    return hp_params_bind(op, codecs);
+}
+
 static int
 prepare_request(OperationObject *op)
 {
@@ -298,10 +332,7 @@ prepare_request(OperationObject *op)
             return -1; /* code of the user has run since */
         }
         hp_codec_set *codecs = op->connection ? op->connection->conn->user : op->pool->codecs;
-        if (hp_params_bind(op, codecs) < 0) {
-            return -1;
-        }
-        req->bound = true;
+        return bind_known(op, codecs);
     }
     return 0;
 }

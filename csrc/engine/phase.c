@@ -426,38 +426,90 @@ finish_with_failure(hp_conn *conn, hp_request *req)
     hp_conn_finish(conn, req, &err);
 }
 
-/* Did the server refuse before it executed anything, because what we know of
- * the statement is out of date? Then the same text may simply be sent again,
- * provided that no transaction was spoiled.
+/* Errors that a new description of the statement may heal: its parameters have
+ * the types of before (a column's type has changed, an enum was recreated), or a
+ * column has no binary form any more. */
+static bool
+may_be_of_old_types(const char *state)
+{
+    static const char *const STATES[] = {
+        "42883", /* undefined_function: of an operator, or no binary output function */
+        "42804", /* datatype_mismatch */
+        "42846", /* cannot_coerce */
+        "42704", /* undefined_object */
+        "42P18", /* indeterminate_datatype */
+        "22P03", /* invalid_binary_representation */
+        "XX000", /* internal_error: "cache lookup failed for type" */
+    };
+    for (size_t i = 0; i < sizeof STATES / sizeof STATES[0]; i++) {
+        if (strcmp(state, STATES[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Did the statement fail because what we know of it is out of date? Then the
+ * same text may simply be sent again, provided that no transaction was spoiled:
+ * nothing of it was executed, or what was is rolled back.
+ *   26000 naming our statement: it is gone
  *   0A000 by RevalidateCachedQuery: the plan's result type has changed
- *   26000: the prepared statement is gone
- *   42xxx from PREPARE with the parameter types of an earlier description */
+ *   others: only where the text cannot have committed anything on the way */
 static bool
 is_outdated(const hp_request *req)
 {
     const char *state = PQresultErrorField(req->failure, PG_DIAG_SQLSTATE);
     const char *function = PQresultErrorField(req->failure, PG_DIAG_SOURCE_FUNCTION);
+    const char *text = PQresultErrorField(req->failure, PG_DIAG_MESSAGE_PRIMARY);
     if (state == NULL || req->stmt == NULL) {
         return false;
     }
-    if (req->was_prepared) {
-        return strcmp(state, "26000") == 0 ||
-               (strcmp(state, "0A000") == 0 && function != NULL && strcmp(function, "RevalidateCachedQuery") == 0);
+    if (strcmp(state, "26000") == 0) {
+        return req->was_prepared && text != NULL && strstr(text, req->stmt->name) != NULL;
     }
-    return req->was_described && req->prepare_failed && strncmp(state, "42", 2) == 0;
+    if (strcmp(state, "0A000") == 0) {
+        return req->was_prepared && function != NULL && strcmp(function, "RevalidateCachedQuery") == 0;
+    }
+    if (req->was_described && req->prepare_failed && strncmp(state, "42", 2) == 0) {
+        return true;
+    }
+    return (req->was_described || req->was_prepared) && may_be_of_old_types(state) &&
+           hp_stmt_is_steady(req->stmt);
 }
 
-/* Only a plan that has changed leaves a statement behind on the server. */
+/* This session must not use it again; the server may still have it. */
 static void
-forget_outdated(hp_conn *conn, hp_request *req)
+forget(hp_conn *conn, hp_request *req, bool is_gone)
 {
-    const char *state = PQresultErrorField(req->failure, PG_DIAG_SQLSTATE);
     hp_stmt_ref(req->stmt);
     hp_stmt_cache_drop(&conn->stmts, req->stmt);
-    if (req->was_prepared && strcmp(state, "0A000") == 0) {
-        close_later(conn, req->stmt);
-    } else {
+    if (req->stmt->name[0] == '\0') {
+        conn->unnamed = 0;
+    }
+    if (is_gone) {
         hp_stmt_unref(req->stmt);
+    } else {
+        close_later(conn, req->stmt);
+    }
+}
+
+/* Not for this request, but the next one of the same text finds a new statement. */
+static void
+renew_for_others(hp_conn *conn, hp_request *req)
+{
+    hp_stmt_unref(conn->env->up->renew(req));
+}
+
+/* A session that had to prepare it with the types of an older description
+ * answers as things are now. This answer says itself what it is; later ones
+ * would be read by the description. */
+static void
+check_columns(hp_conn *conn, hp_request *req)
+{
+    if ((!req->was_prepared || !hp_stmt_is_steady(req->stmt)) && PQresultStatus(req->result) == PGRES_TUPLES_OK &&
+        !hp_stmt_returns(req->stmt, req->result)) {
+        forget(conn, req, false);
+        renew_for_others(conn, req);
     }
 }
 
@@ -465,6 +517,7 @@ static void
 executed(hp_conn *conn, hp_request *req)
 {
     if (req->failure == NULL) {
+        check_columns(conn, req);
         hp_conn_finish(conn, req, NULL);
         return;
     }
@@ -472,10 +525,10 @@ executed(hp_conn *conn, hp_request *req)
         finish_with_failure(conn, req);
         return;
     }
-    forget_outdated(conn, req);
+    const char *state = PQresultErrorField(req->failure, PG_DIAG_SQLSTATE);
+    forget(conn, req, req->prepare_failed || strcmp(state, "26000") == 0);
     if (req->retried || PQtransactionStatus(conn->pg) != PQTRANS_IDLE) {
-        /* Not for this caller, but the next one finds a new statement. */
-        hp_stmt_unref(conn->env->up->renew(req));
+        renew_for_others(conn, req);
         finish_with_failure(conn, req);
         return;
     }

@@ -57,29 +57,89 @@ hp_stmt_unref(hp_stmt *stmt)
         stmt->free_user(stmt->user);
     }
     free(stmt->param_types);
+    free(stmt->column_types);
+    free(stmt->column_names);
     free(stmt->sql);
     free(stmt);
+}
+
+/* Room for at least one, so that NULL always means: out of memory. */
+static Oid *
+new_types(int n)
+{
+    return calloc((size_t)n + 1, sizeof(Oid));
+}
+
+static char *
+copy_names(const PGresult *description)
+{
+    int n = PQnfields(description);
+    size_t len = 0;
+    for (int i = 0; i < n; i++) {
+        len += strlen(PQfname(description, i)) + 1;
+    }
+    char *names = malloc(len + 1);
+    for (int i = 0, at = 0; names != NULL && i < n; i++) {
+        size_t size = strlen(PQfname(description, i)) + 1;
+        memcpy(names + at, PQfname(description, i), size);
+        at += (int)size;
+    }
+    return names;
 }
 
 int
 hp_stmt_describe(hp_stmt *stmt, const PGresult *description)
 {
-    int n = PQnparams(description);
-    Oid *types = NULL;
-    if (n > 0) {
-        types = malloc((size_t)n * sizeof *types);
-        if (types == NULL) {
-            return -1;
-        }
-        for (int i = 0; i < n; i++) {
-            types[i] = PQparamtype(description, i);
-        }
+    int nparams = PQnparams(description);
+    int ncolumns = PQnfields(description);
+    Oid *params = new_types(nparams);
+    Oid *columns = new_types(ncolumns);
+    char *names = copy_names(description);
+    if (params == NULL || columns == NULL || names == NULL) {
+        free(params);
+        free(columns);
+        free(names);
+        return -1;
+    }
+    for (int i = 0; i < nparams; i++) {
+        params[i] = PQparamtype(description, i);
+    }
+    for (int i = 0; i < ncolumns; i++) {
+        columns[i] = PQftype(description, i);
     }
     free(stmt->param_types);
-    stmt->param_types = types;
-    stmt->nparams = n;
+    free(stmt->column_types);
+    free(stmt->column_names);
+    stmt->param_types = params;
+    stmt->nparams = nparams;
+    stmt->column_types = columns;
+    stmt->column_names = names;
+    stmt->ncolumns = ncolumns;
     stmt->described = true;
+    stmt->described_at = hp_now();
     return 0;
+}
+
+bool
+hp_stmt_is_steady(const hp_stmt *stmt)
+{
+    return stmt->info.kind == HP_SQL_READ || stmt->info.kind == HP_SQL_WRITE;
+}
+
+bool
+hp_stmt_returns(const hp_stmt *stmt, const PGresult *result)
+{
+    if (PQnfields(result) != stmt->ncolumns) {
+        return false;
+    }
+    const char *name = stmt->column_names;
+    for (int i = 0; i < stmt->ncolumns; i++) {
+        if (PQftype(result, i) != stmt->column_types[i] || strcmp(PQfname(result, i), name) != 0) {
+            return false;
+        }
+        name += strlen(name) + 1;
+    }
+    return true;
 }
 
 bool
@@ -93,7 +153,7 @@ hp_stmt_agrees(const hp_stmt *stmt, const PGresult *description)
             return false;
         }
     }
-    return true;
+    return hp_stmt_returns(stmt, description);
 }
 
 /* ---- cache of one session ---- */

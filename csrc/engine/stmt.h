@@ -30,9 +30,13 @@ typedef struct hp_stmt {
     char *sql;                     /* NUL-terminated UTF-8 */
     hp_sql_info info;
     bool described;
-    int nparams; /* valid once described */
+    int nparams; /* valid once described, as all up to user */
     Oid *param_types;
-    void *user;        /* the binding's plan */
+    int ncolumns;
+    Oid *column_types;
+    char *column_names; /* one after another, each with its NUL */
+    hp_time described_at;
+    void *user; /* the binding's plan */
     void (*free_user)(void *user);
 } hp_stmt;
 
@@ -40,10 +44,15 @@ typedef struct hp_stmt {
 hp_stmt *hp_stmt_new(const char *sql, size_t len, bool cached, bool standard_strings);
 void hp_stmt_ref(hp_stmt *stmt);
 void hp_stmt_unref(hp_stmt *stmt);
-/* Take the parameter types from a description. 0, or -1 when out of memory. */
+/* Take parameters and columns from a description. 0, or -1 when out of memory. */
 int hp_stmt_describe(hp_stmt *stmt, const PGresult *description);
 /* Does a description agree with the one the statement has? */
 bool hp_stmt_agrees(const hp_stmt *stmt, const PGresult *description);
+/* Does the server tell, by an error, before a session that has it prepared gets
+ * other columns? Not so for FETCH, EXECUTE, CALL and the like. */
+bool hp_stmt_is_steady(const hp_stmt *stmt);
+/* Has a result, or description, the columns that the statement was described with? */
+bool hp_stmt_returns(const hp_stmt *stmt, const PGresult *result);
 
 typedef struct hp_stmt_entry {
     hp_stmt *stmt;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from observing import Observer, settled, unique_name
@@ -119,13 +120,9 @@ async def test_timeouts_in_a_black_hole_cost_the_connection_not_the_caller(proxy
         await settled(pool)
 
 
-@pytest.mark.parametrize("bad", [-1, "soon", True, float("nan")])
-async def test_timeout_that_is_none_is_refused_before_anything_is_sent(dsn: str, bad: object) -> None:
+@pytest.mark.parametrize("bad", ["soon", True, float("nan")])
+async def test_timeout_that_is_none_is_refused_before_anything_is_sent(dsn: str, bad: Any) -> None:
     async with holisticpool.create_pool(dsn, min_size=1, max_size=1) as pool:
-        if bad == -1 and bad is not True:
-            with pytest.raises((ValueError, asyncio.TimeoutError)):
-                await pool.fetchval("SELECT 1", timeout=bad)  # type: ignore[arg-type]
-        else:
-            with pytest.raises(ValueError, match="timeout"):
-                await pool.fetchval("SELECT 1", timeout=bad)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="timeout"):
+            await pool.fetchval("SELECT 1", timeout=bad)
         assert await pool.fetchval("SELECT 1") == 1
