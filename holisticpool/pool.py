@@ -132,6 +132,14 @@ class Pool(_core.Pool):
         async with self.acquire() as connection:
             await connection.executemany(command, args, timeout=timeout)
 
+    def get_min_size(self) -> int:
+        """Connections that are kept at least; known before the pool is open too."""
+        return self._config.min_size
+
+    def get_max_size(self) -> int:
+        """Connections that are open at most; known before the pool is open too."""
+        return self._config.max_size
+
     async def close(self) -> None:
         """Wait until every lease is released, then close every connection.
 

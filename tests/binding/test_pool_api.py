@@ -342,6 +342,12 @@ async def test_sizes(pool: Pool) -> None:
         assert (pool.get_size(), pool.get_idle_size()) == (2, 0)
 
 
+def test_sizes_before_opening(dsn: str) -> None:
+    pool = holisticpool.create_pool(dsn, min_size=1, max_size=2)
+    assert (pool.get_min_size(), pool.get_max_size(), pool.get_size(), pool.get_idle_size()) == (1, 2, 0, 0)
+    assert not pool.is_closing()
+
+
 async def test_close_waits_for_leases(dsn: str) -> None:
     pool = await holisticpool.create_pool(dsn, min_size=1)
     conn = await pool.acquire()
