@@ -23,6 +23,7 @@ typedef struct hp_errors_state {
     PyObject *PoolExhaustedError;
     PyObject *ServerUnavailableError;
     PyObject *QueryTimeoutError;
+    PyObject *TargetServerAttributeNotMatched;
     PyObject *CancelledError;    /* asyncio.CancelledError */
     PyObject *InvalidStateError; /* asyncio.InvalidStateError */
 } hp_errors_state;
@@ -35,6 +36,7 @@ void hp_errors_clear(hp_errors_state *state);
 typedef struct hp_pool_report {
     int leased, waiting, max_size;
     double longest_lease; /* s */
+    const hp_error *last; /* why opening failed last; NULL: it did not */
     unsigned attempts;
 } hp_pool_report;
 

@@ -28,6 +28,7 @@ report_of(PoolObject *pool)
         .max_size = engine->config.max_size,
         .longest_lease = hp_pool_longest_lease(engine),
         .attempts = engine->failures,
+        .last = engine->tried && !engine->last_connect_ok ? &engine->last_error : NULL,
     };
 }
 

@@ -29,6 +29,7 @@ hp_error_clear(hp_error *err)
 {
     err->kind = HP_ERR_NONE;
     err->sqlstate[0] = '\0';
+    err->seconds = 0;
     err->refused = false;
     err->result = NULL;
     err->text[0] = '\0';

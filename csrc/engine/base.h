@@ -49,6 +49,7 @@ enum { HP_ERROR_TEXT_BYTES = 640, HP_SQLSTATE_BYTES = 6 };
 typedef struct hp_error {
     hp_error_kind kind;
     char sqlstate[HP_SQLSTATE_BYTES]; /* "" where there is none */
+    double seconds;                   /* HP_ERR_QUERY_TIMEOUT: how long it had */
     bool refused;                     /* HP_ERR_CONNECT: nobody listens there (ECONNREFUSED) */
     const PGresult *result;           /* HP_ERR_SERVER: borrowed for the time of the callback */
     char text[HP_ERROR_TEXT_BYTES];   /* UTF-8 as far as the server's is; never a password */

@@ -299,8 +299,9 @@ statement_timed_out(hp_timer *timer, hp_time now)
     hp_request *req = REQUEST_OF(timer);
     hp_conn *conn = req->conn;
     hp_error err;
-    hp_error_set(&err, HP_ERR_QUERY_TIMEOUT, "the statement took longer than %.3f s and was cancelled",
-                 (double)(now - req->sent) / (double)HP_SECOND);
+    double seconds = (double)(now - req->sent) / (double)HP_SECOND;
+    hp_error_set(&err, HP_ERR_QUERY_TIMEOUT, "the statement took longer than %.3f s and was cancelled", seconds);
+    err.seconds = seconds;
     conn->env->stats.query_timeouts++;
     hp_conn_withdraw(conn, req, &err);
 }

@@ -306,7 +306,8 @@ time_is_over(hp_conn *conn)
         } else {
             const char *host = target->host ? target->host : (conn->pg && PQhost(conn->pg) ? PQhost(conn->pg) : "");
             hp_error_set(&conn->connect_error, HP_ERR_CONNECT_TIMEOUT,
-                         "connection to server at \"%s\" (%s), port %s timed out", host, address, target->port);
+                         "connection to server at \"%s\"%s%s%s, port %s timed out", host, address[0] ? " (" : "",
+                         address, address[0] ? ")" : "", target->port);
         }
     }
     if (conn->resolution != NULL) {

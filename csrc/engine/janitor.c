@@ -6,7 +6,9 @@
  * each failure in a row up to HP_BACKOFF_MOST_US, of which a random half is
  * taken off so that the processes of a service do not knock together. One
  * attempt at a time then; the first success ends it. It never gives up while
- * somebody waits or the pool is below min_size.
+ * somebody waits or the pool is below min_size, and while somebody waits the
+ * pause is HP_BACKOFF_WAITED_US at most: a caller with little patience shall not
+ * sit out the rest of a long one when the server is back.
  *
  * Part of pool.h; called by pool.c and through hp_conn_owner.
  */
@@ -17,6 +19,7 @@
 
 static const hp_time HP_BACKOFF_FIRST_US = 100 * HP_MS;
 static const hp_time HP_BACKOFF_MOST_US = 10 * HP_SECOND;
+static const hp_time HP_BACKOFF_WAITED_US = HP_SECOND;
 
 #define POOL_OF(pointer, member) ((hp_pool *)(void *)((char *)(pointer)-offsetof(hp_pool, member)))
 
@@ -151,13 +154,33 @@ wants_more(const hp_pool *pool)
 }
 
 static void
-out_of_memory(hp_pool *pool)
+note_failure(hp_pool *pool, const hp_error *err)
 {
-    hp_error_set(&pool->last_error, HP_ERR_NO_MEMORY, "out of memory");
+    pool->last_error = *err;
+    pool->last_error.result = NULL;
     pool->last_error_at = hp_wall_clock();
     pool->last_connect_ok = false;
-    pool->failed_at = hp_now();
     pool->failures++;
+    pool->failed_at = hp_now();
+    pool->pause = backoff(pool);
+}
+
+static void
+out_of_memory(hp_pool *pool)
+{
+    hp_error err;
+    hp_error_set(&err, HP_ERR_NO_MEMORY, "out of memory");
+    note_failure(pool, &err);
+}
+
+static void
+plan_reopening(hp_pool *pool)
+{
+    bool waited = pool->waiters.count > 0 && pool->pause > HP_BACKOFF_WAITED_US;
+    hp_time at = pool->failed_at + (waited ? HP_BACKOFF_WAITED_US : pool->pause);
+    if (pool->reopen.slot == 0 || at < pool->reopen.at) {
+        hp_timer_start(&pool->env.reactor, &pool->reopen, at);
+    }
 }
 
 void
@@ -165,8 +188,8 @@ hp_janitor_grow(hp_pool *pool)
 {
     while (wants_more(pool)) {
         if (pool->failures > 0) {
-            if (pool->opening == 0 && pool->reopen.slot == 0) {
-                hp_timer_start(&pool->env.reactor, &pool->reopen, pool->failed_at + backoff(pool));
+            if (pool->opening == 0) {
+                plan_reopening(pool);
             }
             return;
         }
@@ -244,12 +267,7 @@ attempt_failed(hp_conn *conn, const hp_error *err)
     pool->opening--;
     if (err->kind != HP_ERR_CLOSED) { /* not our own doing */
         pool->tried = true;
-        pool->last_connect_ok = false;
-        pool->last_error = *err;
-        pool->last_error.result = NULL;
-        pool->last_error_at = hp_wall_clock();
-        pool->failed_at = hp_now();
-        pool->failures++;
+        note_failure(pool, err);
         pool->env.stats.connection_errors++;
     }
     hp_janitor_gone(conn);

@@ -290,6 +290,12 @@ hp_pool_connected(const hp_pool *pool)
     return n;
 }
 
+static int
+count_busy(const hp_pool *pool)
+{
+    return hp_pool_count(pool, HP_USE_STATEMENT) + hp_pool_count(pool, HP_USE_SETTLING);
+}
+
 /* Exhausted and down are different news: one says "use fewer or wait longer",
  * the other "look at the server". */
 static void
@@ -298,15 +304,14 @@ describe_wait(const hp_pool *pool, const hp_request *req, hp_time now, hp_error 
     double waited = (double)(now - req->submitted) / (double)HP_SECOND;
     if (hp_pool_connected(pool) > 0) {
         hp_error_set(err, HP_ERR_EXHAUSTED,
-                     "no connection became free within %.3f s: %d of at most %d are leased, the longest for %.3f s, "
-                     "%d more requests wait",
+                     "no connection became free within %.3f s: %d of at most %d are leased, the longest for %.3f s, %d "
+                     "are busy with single statements or a reset; waiting besides: %d",
                      waited, hp_pool_count(pool, HP_USE_LEASED), pool->config.max_size, hp_pool_longest_lease(pool),
-                     pool->waiters.count);
+                     count_busy(pool), pool->waiters.count);
         return;
     }
     hp_error_set(err, HP_ERR_DOWN, "no connection could be opened within %.3f s: %.400s", waited,
                  pool->tried && !pool->last_connect_ok ? pool->last_error.text : "the server does not answer");
-    memcpy(err->sqlstate, pool->last_error.sqlstate, sizeof err->sqlstate);
 }
 
 static void
@@ -346,10 +351,10 @@ wait_in_line(hp_pool *pool, hp_request *req)
     if (pool->config.max_waiters > 0 && pool->waiters.count >= pool->config.max_waiters) {
         pool->env.stats.rejected++;
         hp_error_set(&err, HP_ERR_TOO_MANY_WAITERS,
-                     "%d requests wait already (max_waiters): %d of at most %d connections are leased, the longest "
-                     "for %.3f s",
+                     "max_waiters requests wait already (%d): %d of at most %d connections are leased, the longest for "
+                     "%.3f s, %d are busy with single statements or a reset",
                      pool->waiters.count, hp_pool_count(pool, HP_USE_LEASED), pool->config.max_size,
-                     hp_pool_longest_lease(pool));
+                     hp_pool_longest_lease(pool), count_busy(pool));
         end_request(pool, req, &err);
         return;
     }

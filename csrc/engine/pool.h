@@ -65,6 +65,7 @@ typedef struct hp_pool {
     int opening_left;  /* of the first min_size: not yet decided */
     unsigned failures; /* in a row, for back-off */
     hp_time failed_at; /* the last of them */
+    hp_time pause;     /* after it */
     hp_timer reopen;   /* not before: the next attempt after a failure */
     hp_timer sweep;    /* the next look at idle connections */
     uint64_t random;   /* state of the jitter's generator */
