@@ -178,8 +178,11 @@ plan_reopening(hp_pool *pool)
 {
     bool waited = pool->waiters.count > 0 && pool->pause > HP_BACKOFF_WAITED_US;
     hp_time at = pool->failed_at + (waited ? HP_BACKOFF_WAITED_US : pool->pause);
-    if (pool->reopen.slot == 0 || at < pool->reopen.at) {
-        hp_timer_start(&pool->env.reactor, &pool->reopen, at);
+    if ((pool->reopen.slot == 0 || at < pool->reopen.at) &&
+        hp_timer_start(&pool->env.reactor, &pool->reopen, at) < 0) {
+        /* Nothing would ever come back to those who wait. */
+        hp_error err = pool->last_error;
+        hp_pool_fail_waiters(pool, &err);
     }
 }
 

@@ -129,20 +129,27 @@ typedef struct harness_case {
 #test, test                                                                                                    \
     }
 
-/* The whole of a main(): run them all, or none if there is a reason not to. HP_TEST names a single one. */
-static inline int
-harness_main(const harness_case *tests, size_t n, const char *why_not)
+/* Run them all, or none if there is a reason not to. HP_TEST names a single one. */
+static inline void
+harness_cases(const harness_case *tests, size_t n, const char *why_not)
 {
     const char *only = getenv("HP_TEST");
     if (why_not != NULL) {
         harness_skip((unsigned)n, why_not);
-        n = 0;
+        return;
     }
     for (size_t i = 0; i < n; i++) {
         if (only == NULL || strcmp(only, tests[i].name) == 0) {
             harness_run(tests[i].name, tests[i].test);
         }
     }
+}
+
+/* The whole of a main(). */
+static inline int
+harness_main(const harness_case *tests, size_t n, const char *why_not)
+{
+    harness_cases(tests, n, why_not);
     return harness_end();
 }
 
