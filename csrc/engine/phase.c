@@ -473,8 +473,7 @@ is_outdated(const hp_request *req)
     if (req->was_described && req->prepare_failed && strncmp(state, "42", 2) == 0) {
         return true;
     }
-    return (req->was_described || req->was_prepared) && may_be_of_old_types(state) &&
-           hp_stmt_is_steady(req->stmt);
+    return (req->was_described || req->was_prepared) && may_be_of_old_types(state) && hp_stmt_is_steady(req->stmt);
 }
 
 /* This session must not use it again; the server may still have it. */
