@@ -124,6 +124,7 @@ class Pool:
         connect_timeout: float,
         max_waiters: int,
         statement_cache_size: int,
+        max_cached_statement_lifetime: float,
         max_cacheable_statement_size: int,
         reset: str,
         record_class: type[Record],

@@ -240,6 +240,7 @@ async def connect(
         None is for ever.
     command_timeout: seconds for each statement; None is for ever.
     statement_cache_size: prepared statements kept on the session; 0 keeps none.
+    max_cached_statement_lifetime: seconds before a statement is prepared anew; 0 is without limit.
     max_cacheable_statement_size: bytes; longer statements are not kept, 0 keeps all.
     ssl: an sslmode by name, True for verify-full, False for disable. An
         SSLContext is refused: use sslmode, sslrootcert, sslcert, sslkey in *dsn*.
@@ -292,6 +293,7 @@ async def connect(
         connect_timeout=config.timeout_for(targets),
         max_waiters=0,
         statement_cache_size=config.statement_cache_size,
+        max_cached_statement_lifetime=config.max_cached_statement_lifetime,
         max_cacheable_statement_size=config.max_cacheable_statement_size,
         reset="touched",
         record_class=record_class,

@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from holisticpool import _core
-from holisticpool.check import UNSET, Unset, check_size, check_timeout
+from holisticpool.check import UNSET, Unset, check_seconds, check_size, check_timeout
 from holisticpool.exceptions import ClientConfigurationError, UnsupportedClientFeatureError
 from holisticpool.redact import secrets_of
 
@@ -51,6 +51,9 @@ _LIBPQ_NAMES = frozenset(
     """.split()
 )
 
+# Settings that do not travel in `options`.
+_NOT_BY_SQL = frozenset({"application_name", "client_encoding", "options"})
+
 _UTF8_NAMES = ("utf8", "utf-8", "unicode", "auto")
 _SETTING_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)*\Z")
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -73,6 +76,7 @@ class ConnectConfig:
     connect_timeout: float | None | Unset
     command_timeout: float | None
     statement_cache_size: int
+    max_cached_statement_lifetime: float
     max_cacheable_statement_size: int
 
     @property
@@ -93,6 +97,7 @@ class ConnectConfig:
             params["fallback_application_name"] = application_name
         targets = _core.resolve_conninfo(dsn, params)
         for target in targets:
+            _check_host(target)
             _check_port(target)
             self._finish(target, defaults, {**dsn_settings, **self.settings})
         return targets
@@ -118,6 +123,7 @@ class ConnectConfig:
     def _finish(self, target: dict[str, str], defaults: Mapping[str, str], settings: Mapping[str, str]) -> None:
         # The server applies -c options in order: what comes later wins.
         options = [_as_option(name, value) for name, value in defaults.items()]
+        foreign = target.get("options", "") + settings.get("options", "")
         options.append(target.get("options", ""))
         for name, value in settings.items():
             match name.lower():
@@ -132,6 +138,14 @@ class ConnectConfig:
         joined = " ".join(filter(None, options))
         if joined:
             target["options"] = joined
+        if joined and not foreign:
+            # For a pooler that refuses the start-up parameter `options`: the engine runs this instead, at first
+            # and after each reset, which behind a pooler forgets the application's name too.
+            by_name = {**defaults, **settings}
+            by_sql = {name: value for name, value in by_name.items() if name.lower() not in _NOT_BY_SQL}
+            if target.get("application_name"):
+                by_sql["application_name"] = target["application_name"]
+            target["_settings_sql"] = _as_sql(by_sql)
         if self.verify_by_system_roots:
             _verify_fully(target)
 
@@ -166,7 +180,7 @@ def connect_config(
     UnsupportedClientFeatureError, naming the parameter, for what is not
     supported.
     """
-    _refuse_unsupported(password, servicefile, max_cached_statement_lifetime)
+    _refuse_unsupported(password, servicefile)
     params = _host_params(host, port)
     named = {
         "user": user,
@@ -197,6 +211,9 @@ def connect_config(
         connect_timeout=timeout if isinstance(timeout, Unset) else check_timeout("timeout", timeout),
         command_timeout=check_timeout("command_timeout", command_timeout),
         statement_cache_size=check_size("statement_cache_size", statement_cache_size, at_least=0),
+        max_cached_statement_lifetime=check_seconds(
+            "max_cached_statement_lifetime", max_cached_statement_lifetime
+        ),
         max_cacheable_statement_size=check_size(
             "max_cacheable_statement_size", max_cacheable_statement_size, at_least=0
         ),
@@ -241,7 +258,7 @@ def has_application_name(dsn: str | None) -> bool:
     return dsn is not None and re.search(r"(?<![A-Za-z_])application_name\s*=", dsn) is not None
 
 
-def _refuse_unsupported(password: object, servicefile: object, max_cached_statement_lifetime: object) -> None:
+def _refuse_unsupported(password: object, servicefile: object) -> None:
     if callable(password):
         raise UnsupportedClientFeatureError(
             "password: a callable is not supported; pass a string, or use passfile or a service file"
@@ -249,11 +266,6 @@ def _refuse_unsupported(password: object, servicefile: object, max_cached_statem
     if servicefile is not None:
         raise UnsupportedClientFeatureError(
             "servicefile is not supported; set the environment variable PGSERVICEFILE, which libpq reads"
-        )
-    if max_cached_statement_lifetime != 0:
-        raise UnsupportedClientFeatureError(
-            "max_cached_statement_lifetime is not supported: a statement stays cached until statement_cache_size "
-            "or its connection's lifetime ends it; leave it out or pass 0"
         )
 
 
@@ -280,6 +292,16 @@ def _port_text(port: int | str) -> str:
     if isinstance(port, bool) or not str(port).strip().replace(",", "").isdecimal():
         raise ClientConfigurationError(f"port is expected to be a number, got {port!r}")
     return str(port)
+
+
+def _check_host(target: Mapping[str, str]) -> None:
+    # Behind the last unescaped @ of a URI's password libpq sees a host; as the first character it means an
+    # abstract Unix socket. What the host seems to be is not shown: it is a part of the password.
+    if "@" in target.get("host", "")[1:]:
+        raise ClientConfigurationError(
+            "the host must not hold an @ (in a URI, characters such as @ : / ? # % of a user name or password must "
+            "be percent-encoded)"
+        )
 
 
 def _check_port(target: Mapping[str, str]) -> None:
@@ -348,6 +370,17 @@ def _as_option(name: str, value: str) -> str:
     """One ``-c name=value`` as the server splits options: at unescaped white space."""
     escaped = re.sub(r"([\\\s])", r"\\\1", value)
     return f"-c {name}={escaped}"
+
+
+def _as_sql(settings: Mapping[str, str]) -> str:
+    calls = (f"pg_catalog.set_config({_literal(name)}, {_literal(value)}, false)" for name, value in settings.items())
+    return "SELECT " + ", ".join(calls)
+
+
+def _literal(value: str) -> str:
+    # An escape string means the same whatever standard_conforming_strings is.
+    doubled = value.replace("\\", "\\\\").replace("'", "''")
+    return f"E'{doubled}'"
 
 
 def _as_parameter(name: str, value: Any) -> str:

@@ -113,6 +113,7 @@ class Pool(_core.Pool):
             connect_timeout=config.connection.timeout_for(targets),
             max_waiters=config.max_waiters,
             statement_cache_size=config.connection.statement_cache_size,
+            max_cached_statement_lifetime=config.connection.max_cached_statement_lifetime,
             max_cacheable_statement_size=config.connection.max_cacheable_statement_size,
             reset=self._reset_mode or config.reset,
             record_class=self._record_class,

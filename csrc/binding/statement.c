@@ -14,7 +14,8 @@
 
 typedef struct hp_entry {
     hp_stmt *stmt;
-    bool used; /* since the clock's hand passed */
+    bool used;       /* since the clock's hand passed */
+    hp_time expires; /* HP_NEVER: does not */
 } hp_entry;
 
 static const char ENTRY_NAME[] = "holisticpool.statement";
@@ -30,7 +31,7 @@ free_entry(PyObject *capsule)
 }
 
 static PyObject *
-new_entry(hp_stmt *stmt)
+new_entry(hp_stmt *stmt, hp_time lifetime)
 {
     hp_entry *entry = PyMem_Malloc(sizeof *entry);
     if (entry == NULL) {
@@ -38,6 +39,7 @@ new_entry(hp_stmt *stmt)
     }
     entry->stmt = stmt;
     entry->used = false;
+    entry->expires = lifetime == HP_NEVER ? HP_NEVER : hp_now() + lifetime;
     PyObject *capsule = PyCapsule_New(entry, ENTRY_NAME, free_entry);
     if (capsule == NULL) {
         PyMem_Free(entry);
@@ -81,7 +83,7 @@ remember(PoolObject *pool, PyObject *query, hp_stmt *stmt)
     if (PyDict_GET_SIZE(pool->statements) >= pool->statements_max && evict(pool->statements) < 0) {
         return -1;
     }
-    PyObject *capsule = new_entry(stmt);
+    PyObject *capsule = new_entry(stmt, pool->statement_lifetime);
     if (capsule == NULL) {
         return -1;
     }
@@ -125,6 +127,9 @@ hp_statement_get(PoolObject *pool, PyObject *query)
     PyObject *capsule = PyDict_GetItemWithError(pool->statements, query);
     if (capsule != NULL) {
         hp_entry *entry = PyCapsule_GetPointer(capsule, ENTRY_NAME);
+        if (entry->expires != HP_NEVER && hp_now() >= entry->expires) {
+            return hp_statement_renew(pool, query, entry->stmt);
+        }
         entry->used = true;
         hp_stmt_ref(entry->stmt);
         return entry->stmt;

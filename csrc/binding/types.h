@@ -55,6 +55,7 @@ typedef struct PoolObject {
     PyObject *statements; /* dict: str -> capsule of an hp_entry, oldest first */
     Py_ssize_t statements_max;
     Py_ssize_t cacheable_bytes; /* longer statements are not cached; 0: no limit */
+    hp_time statement_lifetime; /* max_cached_statement_lifetime; HP_NEVER: none */
     hp_registry *registry;
     hp_codec_set *codecs; /* of the session that was given codecs last: what to expect of the next one */
     PyTypeObject *record_class;

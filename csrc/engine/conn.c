@@ -145,7 +145,11 @@ hp_conn_connected(hp_conn *conn)
     conn->opened_at = hp_now();
     const char *strings = PQparameterStatus(conn->pg, "standard_conforming_strings");
     conn->odd_strings = strings != NULL && strcmp(strings, "on") != 0;
-    env->owner->opened(conn);
+    if (conn->plain_startup) {
+        hp_conn_run_settings(conn); /* owner->idle() follows */
+    } else {
+        env->owner->opened(conn);
+    }
 }
 
 void
@@ -356,6 +360,13 @@ hp_conn_run_internal(hp_conn *conn, const char *script)
         return;
     }
     send_now(conn, req);
+}
+
+void
+hp_conn_run_settings(hp_conn *conn)
+{
+    conn->settings_due = false;
+    hp_conn_run_internal(conn, conn->env->targets[conn->target].settings);
 }
 
 /* ---- cancelling ---- */

@@ -54,6 +54,8 @@ typedef struct hp_target {
     char *port;
     hp_time attempt_timeout; /* connect_timeout of the DSN; HP_NEVER: none */
     bool prefer_standby;
+    char *
+        settings; /* what `options` asks for, as SQL, for a pooler that refuses the parameter; NULL: cannot be had so */
 } hp_target;
 
 struct hp_conn;
@@ -103,7 +105,9 @@ typedef struct hp_conn {
     /* CONNECTING */
     int target, address, naddresses;
     char **addresses;
-    bool second_pass; /* prefer-standby: no standby was found */
+    bool plain_startup; /* without `options`: target->settings is run instead, at first and after each reset */
+    bool settings_due;  /* ... now */
+    bool second_pass;   /* prefer-standby: no standby was found */
     hp_time open_deadline;
     hp_resolution *resolution;
     hp_error connect_error;
@@ -166,6 +170,10 @@ void hp_conn_withdraw(hp_conn *conn, hp_request *req, const hp_error *err);
 /* Run a script of the engine's own on a free session; owner->idle() follows when
  * it worked, owner->lost() when not. */
 void hp_conn_run_internal(hp_conn *conn, const char *script);
+
+/* Where the start-up packet could not carry them (plain_startup): bring the
+ * settings of `options` about. As hp_conn_run_internal(). */
+void hp_conn_run_settings(hp_conn *conn);
 
 /* The server has dropped, or is about to drop, every statement of the session. */
 void hp_conn_forget_statements(hp_conn *conn);

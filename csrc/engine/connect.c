@@ -185,6 +185,9 @@ start_libpq(hp_conn *conn)
         for (size_t i = 0; i < n; i++) {
             keywords[i] = target->keywords[i];
             values[i] = target->values[i];
+            if (conn->plain_startup && strcmp(keywords[i], "options") == 0) {
+                values[i] = ""; /* as if it was not given */
+            }
             if (target->prefer_standby && strcmp(keywords[i], "target_session_attrs") == 0) {
                 values[i] = conn->second_pass ? "any" : "standby";
             }
@@ -234,6 +237,15 @@ tidy(char *text)
     }
 }
 
+/* PgBouncer before 1.20 knows only a few start-up parameters, `options` not among
+ * them. Its message is not translated. */
+static bool
+is_options_refused(const hp_conn *conn, const hp_error *err)
+{
+    return !conn->plain_startup && target_of(conn)->settings != NULL &&
+           strstr(err->text, "unsupported startup parameter") != NULL && strstr(err->text, "options") != NULL;
+}
+
 static void
 attempt_failed(hp_conn *conn)
 {
@@ -242,6 +254,12 @@ attempt_failed(hp_conn *conn)
     find_sqlstate(&err);
     tidy(err.text);
     err.refused = strstr(err.text, strerror(ECONNREFUSED)) != NULL || strstr(err.text, strerror(ENOENT)) != NULL;
+    if (is_options_refused(conn, &err)) {
+        drop_attempt(conn);
+        conn->plain_startup = true;
+        try_address(conn);
+        return;
+    }
     /* Of several failures the one that the server itself gave says most. */
     if (conn->connect_error.sqlstate[0] == '\0' || err.sqlstate[0] != '\0') {
         conn->connect_error = err;
@@ -331,7 +349,7 @@ int
 hp_connect_start(hp_conn *conn)
 {
     conn->target = 0;
-    conn->second_pass = false;
+    conn->second_pass = conn->plain_startup = false;
     /* Begins in the reactor, so that the caller is not called back from inside. */
     return hp_timer_start(&conn->env->reactor, &conn->timer, hp_now());
 }

@@ -22,6 +22,8 @@ static const char PROBE_VALUE[] = "merge-only";
 enum { LONGEST_TIMEOUT_S = INT32_MAX };
 
 static const char PORT[] = "port";
+/* Not a parameter of libpq's: see hp_target.settings. */
+static const char SETTINGS[] = "_settings_sql";
 static const char DEFAULT_PORT[] = "5432";
 
 /* A peer that vanished (cable, NAT, failover) is noticed within about a minute,
@@ -311,6 +313,12 @@ hp_target_fill(hp_target *target, const char *const *keywords, const char *const
     for (size_t i = 0; keywords[i] != NULL; i++) {
         pairs_set(&list, keywords[i], values[i]);
     }
+    const char *settings = pairs_get(&list, SETTINGS);
+    if (settings != NULL) {
+        target->settings = strdup(settings);
+        list.failed |= target->settings == NULL;
+        pairs_remove(&list, SETTINGS);
+    }
     const char *host = pairs_get(&list, "host");
     const char *port = pairs_get(&list, "port");
     const char *attrs = pairs_get(&list, "target_session_attrs");
@@ -326,6 +334,7 @@ hp_target_fill(hp_target *target, const char *const *keywords, const char *const
     if (list.failed || list.n == 0 || target->port == NULL || (resolve && target->host == NULL)) {
         free(target->host);
         free(target->port);
+        free(target->settings);
         pairs_free(&list);
         memset(target, 0, sizeof *target);
         return -1;
@@ -344,6 +353,7 @@ hp_targets_free(hp_target *targets, int n)
         pairs_free(&list);
         free(targets[i].host);
         free(targets[i].port);
+        free(targets[i].settings);
     }
     free(targets);
 }

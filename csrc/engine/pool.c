@@ -470,12 +470,15 @@ void
 hp_pool_settle(hp_conn *conn)
 {
     const char *script = reset_script(conn, hp_conn_in_transaction(conn));
-    if (script != NULL) {
+    if (script == NULL && conn->settings_due) {
+        hp_conn_run_settings(conn);
+    } else if (script != NULL) {
         conn->use = HP_USE_SETTLING;
         if (script == RESET_WITH_STATEMENTS || script == ROLLBACK_AND_RESET_WITH_STATEMENTS) {
             hp_conn_forget_statements(conn);
         }
         conn->touched = conn->prepares = false;
+        conn->settings_due = conn->plain_startup && script != ROLLBACK_ONLY;
         conn->pool->env.stats.resets++;
         hp_conn_run_internal(conn, script);
     } else if (hp_janitor_is_due(conn, hp_now())) {
@@ -510,6 +513,8 @@ session_idle(hp_conn *conn)
 {
     if (conn->use == HP_USE_STATEMENT || conn->use == HP_USE_SETTLING) {
         hp_pool_settle(conn);
+    } else if (conn->use == HP_USE_OPENING) {
+        hp_janitor_opened(conn); /* its settings are made */
     }
 }
 
@@ -517,7 +522,10 @@ static void
 session_lost(hp_conn *conn, const hp_error *err)
 {
     hp_pool *pool = conn->pool;
-    (void)err;
+    if (conn->use == HP_USE_OPENING) {
+        hp_janitor_failed(conn, err);
+        return;
+    }
     if (pool->state == HP_POOL_OPEN || pool->state == HP_POOL_OPENING) {
         pool->env.stats.recycled[HP_RECYCLE_BROKEN]++;
     }

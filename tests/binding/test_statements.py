@@ -856,3 +856,14 @@ async def test_time_limit_for_executemany_is_for_all_together(conn: Connection) 
 async def test_time_limit_that_is_no_number_is_a_value_error(pool: Pool, method: str, timeout: Any) -> None:
     with pytest.raises(ValueError):
         await getattr(pool, method)("SELECT 1", timeout=timeout)
+
+
+async def test_statement_older_than_its_lifetime_is_prepared_anew(dsn: str) -> None:
+    connection = await holisticpool.connect(dsn, max_cached_statement_lifetime=1e-6)
+    try:
+        for _ in range(3):
+            assert await connection.fetchval("SELECT 'lived'") == "lived"
+        prepared = "SELECT count(*) FROM pg_prepared_statements WHERE statement = $1"
+        assert await connection.fetchval(prepared, "SELECT 'lived'") == 3
+    finally:
+        await connection.close()

@@ -179,7 +179,7 @@ def test_other_ssl_argument_is_refused(value: Any) -> None:
 
 @pytest.mark.parametrize(
     ("keyword", "value"),
-    [("password", lambda: "x"), ("servicefile", "/x"), ("max_cached_statement_lifetime", 300)],
+    [("password", lambda: "x"), ("servicefile", "/x")],
 )
 def test_unsupported_parameter_is_refused_by_name(keyword: str, value: Any) -> None:
     with pytest.raises(exceptions.UnsupportedClientFeatureError, match=keyword):
@@ -259,3 +259,10 @@ def test_connect_timeout_is_the_keyword_else_the_dsn_else_a_minute(
 
 def test_repr_shows_no_password() -> None:
     assert "hunter22" not in repr(connect_config("postgresql://u:hunter22@h/d", password="hunter22"))
+
+
+@pytest.mark.parametrize("dsn", ["postgresql://u:sec@ret@h/d", "postgresql://u:s@e@h,g/d"])
+def test_part_of_a_password_that_looks_like_a_host_is_not_shown(dsn: str) -> None:
+    with pytest.raises(exceptions.ClientConfigurationError) as caught:
+        connect_config(dsn).targets()
+    assert "@" in str(caught.value) and "ret" not in str(caught.value) and "e@h" not in str(caught.value)

@@ -76,6 +76,11 @@ has_postgresql_server() {
     [ -x "$1" ]
 }
 
+# Debian puts it where a user's PATH does not reach.
+has_pgbouncer() {
+    PATH=$PATH:/usr/sbin command -v pgbouncer
+}
+
 # has_headers PYTHON, has_venv PYTHON
 has_headers() {
     "$1" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'

@@ -16,6 +16,7 @@ want_test_packages() {
     want_build_packages
     want postgresql has_postgresql_server
     want openssl command -v openssl
+    want pgbouncer has_pgbouncer
 }
 
 debian_bindir() {
