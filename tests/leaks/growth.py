@@ -1,0 +1,75 @@
+"""How much of anything a repeated piece of work leaves behind: Python objects, allocated blocks, C memory."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+from collections.abc import Awaitable, Callable
+
+
+class _Mallinfo2(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in
+                ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks",
+                 "keepcost")]  # fmt: skip
+
+
+def _bytes_in_use() -> int:
+    """Bytes that malloc() has given out, or 0 where the C library does not tell."""
+    try:
+        mallinfo2 = ctypes.CDLL(None).mallinfo2
+    except (AttributeError, OSError):
+        return 0
+    mallinfo2.restype = _Mallinfo2
+    info = mallinfo2()
+    return int(info.uordblks + info.hblkhd)
+
+
+def _measure() -> dict[str, int]:
+    # The cache of attribute look-ups keeps each name that was looked up, by its address.
+    getattr(sys, "_clear_internal_caches", sys._clear_type_cache)()
+    gc.collect()
+    figures = {
+        "gc objects": len(gc.get_objects()),
+        "blocks": sys.getallocatedblocks(),
+        "malloc bytes": _bytes_in_use(),
+    }
+    if hasattr(sys, "gettotalrefcount"):
+        figures["references"] = sys.gettotalrefcount()
+    return figures
+
+
+# What may remain for each round without being a leak of the round: less than the smallest thing there is. With few
+# rounds what happens once now and then would count: so much may remain of all rounds together.
+_TOLERATED = {"gc objects": 0.2, "blocks": 0.4, "malloc bytes": 12.0, "references": 0.4}
+_TOLERATED_OF_ALL = {"gc objects": 1, "blocks": 4, "malloc bytes": 256, "references": 4}
+
+_ATTEMPTS = 6
+_WARM_UP = 10
+
+
+async def growth(work: Callable[[], Awaitable[object]], rounds: int) -> dict[str, float]:
+    """What `work` leaves behind for each round; empty where that is nothing.
+
+    Caches fill and buffers grow in the first attempts; what leaks grows in every one. So the least growth of several
+    attempts counts.
+    """
+    for _ in range(rounds + _WARM_UP):
+        await work()
+    least: dict[str, float] = {}
+    for attempt in range(_ATTEMPTS):
+        before = _measure()
+        for _ in range(rounds):
+            await work()
+        after = _measure()
+        for name, value in after.items():
+            grown = (value - before[name]) / rounds
+            least[name] = grown if attempt == 0 else min(least[name], grown)
+        leaked = {
+            name: grown
+            for name, grown in least.items()
+            if grown > _TOLERATED[name] and grown * rounds > _TOLERATED_OF_ALL[name]
+        }
+        if not leaked:
+            return {}
+    return leaked
