@@ -388,7 +388,7 @@ hp_plan_result(OperationObject *op, const PGresult *result)
         return op->kind == HP_OP_FETCH ? PyList_New(0) : Py_NewRef(Py_None);
     }
     const hp_plan *plan = op->plan;
-    if ((op->req.was_prepared && hp_stmt_is_steady(op->req.stmt)) || plan_fits(plan, result)) {
+    if (op->req.as_described || plan_fits(plan, result)) {
         return decode_with(op, plan, result);
     }
     hp_plan *own = plan_of_result(op, result);

@@ -292,6 +292,7 @@ send_execute(hp_conn *conn, hp_request *req)
     if (!req->was_prepared && send_prepare(conn, req, true) < 0) {
         goto error;
     }
+    req->as_described = req->was_prepared && hp_stmt_is_steady(req->stmt) && !req->stmt->outdated;
     note_effects(conn, req->stmt);
     add_step(req, HP_STEP_EXECUTE);
     if (req->kind == HP_REQ_BATCH) {
@@ -505,8 +506,10 @@ renew_for_others(hp_conn *conn, hp_request *req)
 static void
 check_columns(hp_conn *conn, hp_request *req)
 {
-    if ((!req->was_prepared || !hp_stmt_is_steady(req->stmt)) && PQresultStatus(req->result) == PGRES_TUPLES_OK &&
+    if (!req->as_described && PQresultStatus(req->result) == PGRES_TUPLES_OK &&
         !hp_stmt_returns(req->stmt, req->result)) {
+        /* Others that hold it may find it here before it is closed. */
+        req->stmt->outdated = true;
         forget(conn, req, false);
         renew_for_others(conn, req);
     }

@@ -94,6 +94,7 @@ typedef struct hp_request {
     int sets_sent, sets_done;
     bool was_prepared;  /* EXECUTE relied on a statement prepared earlier on the session */
     bool was_described; /* ... described before this request was */
+    bool as_described;  /* its rows can only have the columns that stmt describes */
     bool prepare_failed;
     bool retried;
     PGresult *result;  /* of the last EXECUTE or SCRIPT step, or a description */

@@ -203,6 +203,8 @@ driver_done(hp_request *req, PGresult *result, const hp_error *err)
         c->lease = req->conn;
     } else {
         REQUIRE(result != NULL);
+        /* The binding reads such an answer by the description, without looking. */
+        REQUIRE(!req->as_described || PQresultStatus(result) != PGRES_TUPLES_OK || hp_stmt_returns(req->stmt, result));
         c->rows = PQntuples(result);
         snprintf(c->tag, sizeof c->tag, "%s", PQcmdStatus(result));
         if (c->rows > 0 && PQnfields(result) > 0) {
@@ -312,7 +314,8 @@ static inline void
 driver_check_conn(const hp_pool *pool, const hp_conn *conn)
 {
     REQUIRE(conn->pool == pool && conn->env == &pool->env);
-    REQUIRE((conn->use == HP_USE_OPENING) == (conn->state == HP_CONN_CONNECTING));
+    REQUIRE(conn->state != HP_CONN_CONNECTING || conn->use == HP_USE_OPENING);
+    REQUIRE(conn->use != HP_USE_OPENING || conn->state == HP_CONN_CONNECTING || conn->plain_startup);
     REQUIRE(conn->inflight.count <= 1);
     if (conn->inflight.first != NULL) {
         const hp_request *req = conn->inflight.first;

@@ -323,6 +323,28 @@ test_types_that_changed_since_the_description_are_described_anew(void)
 }
 
 static void
+test_columns_that_changed_since_the_description_are_described_anew(void)
+{
+    set_up();
+    run_script("DROP TABLE IF EXISTS hp_columns; CREATE TABLE hp_columns (a int)");
+    must(run_leased(lease, statement(d, "SELECT * FROM hp_columns")));
+    run_script("ALTER TABLE hp_columns ADD b text; INSERT INTO hp_columns VALUES (1, 'x')");
+    hp_conn *other = acquire(d);
+    must(run_leased(other, script(d, "BEGIN"))); /* where nothing is closed */
+    call *first = statement(d, "SELECT * FROM hp_columns");
+    call *second = statement(d, "SELECT * FROM hp_columns"); /* knows the same description */
+    must(run_leased(other, first));
+    CHECK_INT(first->renewed, 1);
+    must(run_leased(other, second));
+    call *third = must(run_leased(other, statement(d, "SELECT * FROM hp_columns")));
+    CHECK_INT(third->described, 1);
+    CHECK_INT(third->rows, 1);
+    release(d, other);
+    run_script("DROP TABLE hp_columns");
+    tear_down();
+}
+
+static void
 test_inside_a_transaction_an_outdated_statement_is_the_callers_to_repeat(void)
 {
     set_up();
@@ -578,6 +600,7 @@ static const harness_case TESTS[] = {
     CASE(test_a_statement_that_means_something_else_now_is_prepared_anew),
     CASE(test_a_statement_that_the_session_has_lost_is_prepared_anew),
     CASE(test_types_that_changed_since_the_description_are_described_anew),
+    CASE(test_columns_that_changed_since_the_description_are_described_anew),
     CASE(test_inside_a_transaction_an_outdated_statement_is_the_callers_to_repeat),
     CASE(test_without_memory_for_a_new_statement_the_session_is_usable),
     CASE(test_a_batch_runs_every_set),

@@ -367,6 +367,74 @@ test_functions_with_effects_touch_wherever_they_stand(void)
 }
 
 static void
+test_set_config_is_harmless_only_if_it_is_plainly_local(void)
+{
+    static const row rows[] = {
+        READ("SELECT set_config('app.user', $1, true)", "r"),
+        READ("select SET_CONFIG ( $1 , $2 , TRUE )", "r"),
+        READ("SELECT \"set_config\"('a.b', 'c', true)", "r"),
+        READ("SELECT pg_catalog.set_config('a.b', 'c', true)", "r"),
+        READ("SELECT \"pg_catalog\" . set_config/* ( */('a.b' -- ,\n, 'c', /* false */ true -- )\n)", "r"),
+        READ("SELECT set_config('a.b', (1, 2)::text, true)", "r"),
+        READ("SELECT set_config('a.b', ARRAY[1, 2]::text, true)", "r"),
+        READ("SELECT set_config('a.b', (ARRAY['x', 'y'])[1 + a[2]], true)", "r"),
+        READ("SELECT set_config('a.b', 'x, y, (z', true), set_config('a.c', $$,)$$, true) AS c", "r"),
+        READ("SELECT set_config('a.b', json_build_object('sub', $1::text, 'role', lower($2))::text, true)", "r"),
+        READ("SELECT set_config('a.b', set_config('a.c', 'd', true), true)", "r"),
+        READ("SELECT set_config(name, value, true) FROM unnest($1::text[], $2::text[]) AS t(name, value)", "r"),
+        READ("SELECT * FROM set_config('role', 'reader', true)", "r"),
+        READ("WITH s(a) AS (SELECT set_config('a.b', 'c', true)) SELECT a FROM s", "r"),
+        READ("SELECT set_config('a.b', 'c', true); SELECT set_config('a.b', 'c', true)", "rs"),
+        TRANSACTION("BEGIN; SELECT set_config('a.b', $1, true)", "cs"),
+        WRITE("UPDATE t SET a = set_config('a.b', 'c', true)", ""),
+
+        READ("SELECT set_config('a.b', 'c', false)", "rt"),
+        READ("SELECT set_config('a.b', 'c', $1)", "rt"),
+        READ("SELECT set_config('a.b', 'c', null)", "rt"),
+        READ("SELECT set_config('a.b', 'c', 'true')", "rt"),
+        READ("SELECT set_config('a.b', 'c', 't'::bool)", "rt"),
+        READ("SELECT set_config('a.b', 'c', \"true\")", "rt"),
+        READ("SELECT set_config('a.b', 'c', t.true)", "rt"),
+        READ("SELECT set_config('a.b', 'c', true.t)", "rt"),
+        READ("SELECT set_config('a.b', 'c', $1.true)", "rt"),
+        READ("SELECT set_config('a.b', 'c', NOT true)", "rt"),
+        READ("SELECT set_config('a.b', 'c', true AND $1)", "rt"),
+        READ("SELECT set_config('a.b', 'c', false = true)", "rt"),
+        READ("SELECT set_config('a.b', 'c', $1 IS TRUE)", "rt"),
+        READ("SELECT set_config('a.b', 'c', (true))", "rt"),
+        READ("SELECT set_config('a.b', 'c', true::bool)", "rt"),
+        READ("SELECT set_config('a.b', 'c', VARIADIC true)", "rt"),
+        READ("SELECT set_config('a.b', 'c', is_local => true)", "rt"),
+        READ("SELECT set_config(is_local => $1, setting_name => 'a.b', new_value => true)", "rt"),
+        READ("SELECT set_config('a.b', $1, true ORDER BY 1)", "rt"),
+        READ("SELECT set_config(true)", "rt"),
+        READ("SELECT set_config('a.b', true)", "rt"),
+        READ("SELECT set_config('a.b', 'c', false, true)", "rt"),
+        READ("SELECT set_config('a.b', 'c', true, false)", "rt"),
+        READ("SELECT set_config(('a.b', 'c'), true)", "rt"),
+        READ("SELECT set_config(ARRAY['a.b', 'c'], true)", "rt"),
+        READ("SELECT set_config('a.b', (SELECT 'c', true))", "rt"),
+        READ("SELECT set_config('a.b', ARRAY['c', true])", "rt"),
+        READ("SELECT set_config('a.b', a['c', true)", "rt"),
+        READ("SELECT set_config()", "rt"),
+        READ("SELECT set_config('a.b', 'c', true", "rt"),
+        READ("SELECT set_config('a.b', 'c', true; SELECT 1)", "rts"),
+        READ("SELECT public.set_config('a.b', 'c', true)", "rt"),
+        READ("SELECT db.pg_catalog.set_config('a.b', 'c', true)", "rt"),
+        READ("SELECT \"SET_CONFIG\"('a.b', 'c', true)", "rt"),
+        READ("SELECT U&\"set\\005fconfig\"('a.b', 'c', true)", "rt"),
+        READ("SELECT (f).set_config('a.b', 'c', true)", "rt"),
+        READ("SELECT set_config('a.b', f(1), true)", "rt"),
+        READ("SELECT set_config('a.b', set_config('a.c', 'd', false), true)", "rt"),
+        READ("SELECT set_config('a.b', set_config('a.c', 'd', true), false)", "rt"),
+        READ("SELECT set_config('a.b', 'c', true), set_config('a.c', 'd', false)", "rt"),
+        READ("SELECT set_config('a.b', 'c', true), f(1, 2, true)", "rt"),
+        READ("SELECT set_config('a.b', 'c', true); SELECT set_config('a.b', 'c', false)", "rts"),
+    };
+    CHECK_ROWS(rows);
+}
+
+static void
 test_definitions_touch_nothing(void)
 {
     static const row rows[] = {
@@ -598,7 +666,7 @@ test_no_prefix_is_read_past_its_end(void)
 static void
 test_hostile_text_takes_linear_time(void)
 {
-    static const char *const patterns[] = {"(", "/*", "/* */", "$a$", "$a", "$", "E'a'\n--\n", "'a'\n", "a.", "--\n", "f(", ")", "[", "\"\"", "WITH a(b) AS (",
+    static const char *const patterns[] = {"(", "/*", "/* */", "$a$", "$a", "$", "E'a'\n--\n", "'a'\n", "a.", "--\n", "f(", ")", "[", "set_config(", "set_config(a,[", "\"\"", "WITH a(b) AS (",
                                            "SELECT (", "EXPLAIN (", "U&'", ".", "1e", ";", "ON CONFLICT (", "$a$b$aa", "'a' -- b\n"};
     enum { SIZE = 1024 * 1024 };
     char *const text = malloc(SIZE);
@@ -634,12 +702,35 @@ test_nesting_too_deep_to_follow_touches(void)
     CHECK(info.touches && info.kind == HP_SQL_READ && info.returns_rows, "deep");
 }
 
+/* In parentheses that leave room for it, and in ones that do not, a local set_config is never taken for another. */
+static void
+test_set_config_is_judged_at_any_depth(void)
+{
+    enum { DEEPEST = 200, SIZE = 2 * DEEPEST + 64 };
+
+    for (size_t depth = 0; depth <= DEEPEST; depth++) {
+        char parentheses[DEEPEST + 1], text[SIZE];
+
+        memset(parentheses, '(', depth);
+        parentheses[depth] = '\0';
+        int len = snprintf(text, sizeof(text), "SELECT %sset_config('a.b', 'c', true)", parentheses);
+        memset(text + len, ')', depth);
+        const bool local_touches = scan_bytes(text, (size_t)len + depth, true).touches;
+        CHECK(local_touches == (depth > 126), "local, %zu deep", depth);
+
+        len = snprintf(text, sizeof(text), "SELECT %sset_config('a.b', 'c', false)", parentheses);
+        memset(text + len, ')', depth);
+        CHECK(scan_bytes(text, (size_t)len + depth, true).touches, "for the session, %zu deep", depth);
+    }
+}
+
 int
 main(void)
 {
     test_ordinary_service_statements_touch_nothing();
     test_statements_about_the_session_touch();
     test_functions_with_effects_touch_wherever_they_stand();
+    test_set_config_is_harmless_only_if_it_is_plainly_local();
     test_definitions_touch_nothing();
     test_transaction_statements_control_the_transaction();
     test_explain_is_a_read_unless_it_runs_the_statement();
@@ -651,6 +742,7 @@ main(void)
     test_no_prefix_is_read_past_its_end();
     test_hostile_text_takes_linear_time();
     test_nesting_too_deep_to_follow_touches();
+    test_set_config_is_judged_at_any_depth();
     printf("%u passed, %u failed\n", passed, failed);
     return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

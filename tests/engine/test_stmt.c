@@ -60,20 +60,59 @@ test_the_last_reference_frees_what_the_binding_keeps(void)
     hp_stmt_unref(NULL);
 }
 
+/* A result with these columns, as the server would describe it. */
+static PGresult *
+result_of(int n, const char *const *names, const Oid *types)
+{
+    PGresAttDesc columns[4];
+    PGresult *result = PQmakeEmptyPGresult(NULL, PGRES_TUPLES_OK);
+    REQUIRE(result != NULL && n <= 4);
+    for (int i = 0; i < n; i++) {
+        columns[i] = (PGresAttDesc){.name = (char *)names[i], .typid = types[i]};
+    }
+    REQUIRE(n == 0 || PQsetResultAttrs(result, n, columns));
+    return result;
+}
+
 static void
-test_a_description_without_parameters_agrees_with_itself(void)
+test_a_description_without_parameters_and_columns_agrees_with_itself(void)
 {
     hp_stmt *stmt = new_stmt();
-    PGresult *none = PQmakeEmptyPGresult(NULL, PGRES_COMMAND_OK);
-    REQUIRE(none != NULL);
+    PGresult *none = result_of(0, NULL, NULL);
     CHECK_INT(hp_stmt_describe(stmt, none), 0);
-    CHECK(stmt->described && stmt->nparams == 0 && stmt->param_types == NULL);
+    CHECK(stmt->described && stmt->nparams == 0 && stmt->ncolumns == 0);
     CHECK(hp_stmt_agrees(stmt, none));
     CHECK_INT(hp_stmt_describe(stmt, none), 0);
     stmt->nparams = 1;
     CHECK(!hp_stmt_agrees(stmt, none));
     stmt->nparams = 0;
     PQclear(none);
+    hp_stmt_unref(stmt);
+}
+
+static void
+test_results_are_known_by_the_names_and_types_of_their_columns(void)
+{
+    static const char *const NAMES[] = {"a", "", "long name"};
+    static const char *const OTHER_NAMES[] = {"a", "", "long nam"};
+    static const char *const SHIFTED_NAMES[] = {"a", "long name", ""};
+    static const Oid TYPES[] = {23, 25, 17};
+    static const Oid OTHER_TYPES[] = {23, 25, 16};
+    hp_stmt *stmt = new_stmt();
+    PGresult *same = result_of(3, NAMES, TYPES);
+    PGresult *others[] = {
+        result_of(2, NAMES, TYPES),         result_of(0, NULL, NULL),         result_of(3, OTHER_NAMES, TYPES),
+        result_of(3, SHIFTED_NAMES, TYPES), result_of(3, NAMES, OTHER_TYPES),
+    };
+    CHECK_INT(hp_stmt_describe(stmt, same), 0);
+    CHECK_INT(stmt->ncolumns, 3);
+    CHECK(hp_stmt_returns(stmt, same) && hp_stmt_agrees(stmt, same));
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        CHECK(!hp_stmt_returns(stmt, others[i]));
+        CHECK(!hp_stmt_agrees(stmt, others[i]));
+        PQclear(others[i]);
+    }
+    PQclear(same);
     hp_stmt_unref(stmt);
 }
 
@@ -282,7 +321,8 @@ main(void)
 {
     RUN(test_a_statement_copies_its_text_and_has_a_name_of_its_own);
     RUN(test_the_last_reference_frees_what_the_binding_keeps);
-    RUN(test_a_description_without_parameters_agrees_with_itself);
+    RUN(test_a_description_without_parameters_and_columns_agrees_with_itself);
+    RUN(test_results_are_known_by_the_names_and_types_of_their_columns);
     RUN(test_the_cache_is_a_least_recently_used_list);
     RUN(test_a_run_over_the_end_of_the_table_stays_reachable);
     RUN(test_without_capacity_nothing_is_cached);
