@@ -200,6 +200,12 @@ encoding_changed(const hp_conn *conn)
     return PQclientEncoding(conn->pg) != utf8;
 }
 
+static const char *
+what_internal(const hp_conn *conn)
+{
+    return conn->use == HP_USE_OPENING ? "set up" : "reset";
+}
+
 static void
 finish_internal(hp_conn *conn, hp_request *req)
 {
@@ -207,7 +213,8 @@ finish_internal(hp_conn *conn, hp_request *req)
     hp_error_clear(&err);
     if (req->failure != NULL) {
         const char *text = PQresultErrorField(req->failure, PG_DIAG_MESSAGE_PRIMARY);
-        hp_error_set(&err, HP_ERR_LOST, "the session could not be reset: %s", text ? text : "no reason given");
+        hp_error_set(&err, HP_ERR_LOST, "the session could not be %s: %s", what_internal(conn),
+                     text ? text : "no reason given");
     }
     let_go(conn, req);
     if (err.kind != HP_ERR_NONE) {
@@ -436,7 +443,7 @@ static void
 internal_timed_out(hp_conn *conn)
 {
     hp_error err;
-    hp_error_set(&err, HP_ERR_LOST, "the session could not be reset within %.1f s",
+    hp_error_set(&err, HP_ERR_LOST, "the session could not be %s within %.1f s", what_internal(conn),
                  (double)conn->env->cancel_timeout / (double)HP_SECOND);
     hp_conn_break(conn, &err);
 }

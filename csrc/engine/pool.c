@@ -285,7 +285,7 @@ hp_pool_connected(const hp_pool *pool)
 {
     int n = 0;
     for (const hp_conn *conn = pool->all; conn != NULL; conn = conn->next) {
-        n += conn->state == HP_CONN_READY && conn->use != HP_USE_INIT;
+        n += conn->state == HP_CONN_READY && conn->use != HP_USE_OPENING && conn->use != HP_USE_INIT;
     }
     return n;
 }
@@ -523,7 +523,9 @@ session_lost(hp_conn *conn, const hp_error *err)
 {
     hp_pool *pool = conn->pool;
     if (conn->use == HP_USE_OPENING) {
-        hp_janitor_failed(conn, err);
+        hp_error failure = *err;
+        failure.kind = err->kind == HP_ERR_LOST ? HP_ERR_CONNECT : err->kind;
+        hp_janitor_failed(conn, &failure);
         return;
     }
     if (pool->state == HP_POOL_OPEN || pool->state == HP_POOL_OPENING) {

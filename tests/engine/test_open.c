@@ -305,21 +305,90 @@ test_the_pool_may_end_while_a_name_is_resolved(void)
     }
 }
 
+/* ---- a pooler that refuses the parameter `options` ---- */
+
+/* The server's refusal reads as such a pooler's does. */
+static driver *
+pool_without_options(int min_size, const char *settings)
+{
+    driver *made = closed_pool(min_size, 2, "options", "-c unsupported\\ startup\\ parameter\\ options=1");
+    made->pool->env.targets[0].settings = strdup(settings);
+    REQUIRE(made->pool->env.targets[0].settings != NULL);
+    return made;
+}
+
+static void
+test_what_options_asked_for_is_set_by_sql_instead(void)
+{
+    d = pool_without_options(2, "SET work_mem = '3MB'; SET search_path = pg_catalog");
+    open_and_wait();
+    CHECK_TEXT(d->open_error.text, "");
+    CHECK_INT(hp_pool_connected(d->pool), 2);
+    CHECK_TEXT(must(submit(statement(d, "SHOW work_mem")))->value, "3MB");
+    must(submit(script(d, "SET work_mem = '5MB'"))); /* reset, and the settings made again */
+    for (int i = 0; i < 4; i++) {
+        CHECK_TEXT(must(submit(statement(d, "SHOW work_mem")))->value, "3MB");
+        CHECK_TEXT(must(submit(statement(d, "SHOW search_path")))->value, "pg_catalog");
+        must(submit(script(d, "BEGIN; SET work_mem = '6MB'")));
+    }
+    hp_conn *conn = acquire(d);
+    must(run_leased(conn, script(d, "DEALLOCATE ALL; BEGIN")));
+    release(d, conn);
+    CHECK_TEXT(must(submit(statement(d, "SHOW work_mem")))->value, "3MB");
+    driver_free(d);
+}
+
+static void
+test_settings_that_are_refused_are_a_failed_attempt(void)
+{
+    d = pool_without_options(2, "SET no_such_parameter = 1");
+    open_and_wait();
+    CHECK_INT(d->open_error.kind, HP_ERR_CONNECT);
+    CHECK(strstr(d->open_error.text, "no_such_parameter") != NULL);
+    CHECK_INT(d->pool->size, 0);
+    CHECK_INT(d->pool->env.stats.connection_errors, 2);
+    CHECK_INT(d->pool->env.stats.recycled[HP_RECYCLE_BROKEN], 0);
+    driver_free(d);
+}
+
+static void
+test_a_session_lost_in_its_settings_is_a_failed_attempt(void)
+{
+    d = pool_without_options(1, "SELECT pg_terminate_backend(pg_backend_pid())");
+    open_and_wait();
+    CHECK_INT(d->open_error.kind, HP_ERR_CONNECT);
+    CHECK_INT(d->pool->size, 0);
+    driver_free(d);
+}
+
+static void
+test_a_session_still_being_set_up_does_not_count(void)
+{
+    d = pool_without_options(1, "SELECT pg_sleep(0.05)");
+    REQUIRE(hp_pool_open(d->pool) == 0);
+    WAIT_UNTIL(d, d->pool->all->state == HP_CONN_READY);
+    CHECK_INT(d->opened, 0);
+    CHECK_INT(hp_pool_connected(d->pool), 0);
+    WAIT_UNTIL(d, d->opened == 1);
+    CHECK_INT(hp_pool_connected(d->pool), 1);
+    driver_free(d);
+}
+
 /* ---- ends while opening ---- */
 
 static void
 test_a_pool_may_be_closed_while_it_opens(void)
 {
     for (int steps = 0; steps < 12; steps++) {
-        for (int how = 0; how < 2; how++) {
-            d = closed_pool(2, 2, NULL, NULL);
+        for (int how = 0; how < 4; how++) {
+            d = how < 2 ? closed_pool(2, 2, NULL, NULL) : pool_without_options(2, "SELECT 1; SELECT 2");
             REQUIRE(hp_pool_open(d->pool) == 0);
             call *waiting = submit(statement(d, "SELECT 1"));
             for (int i = 0; i < steps && d->opened == 0; i++) {
                 driver_step(d, 1000);
             }
             bool was_open = d->opened > 0;
-            if (how == 0) {
+            if (how % 2 == 0) {
                 hp_pool_terminate(d->pool);
             } else {
                 hp_pool_close(d->pool);
@@ -471,6 +540,10 @@ static const harness_case TESTS[] = {
     CASE(test_a_name_that_is_none_fails_the_attempt),
     CASE(test_a_name_that_takes_too_long_fails_the_attempt),
     CASE(test_the_pool_may_end_while_a_name_is_resolved),
+    CASE(test_what_options_asked_for_is_set_by_sql_instead),
+    CASE(test_settings_that_are_refused_are_a_failed_attempt),
+    CASE(test_a_session_lost_in_its_settings_is_a_failed_attempt),
+    CASE(test_a_session_still_being_set_up_does_not_count),
     CASE(test_a_pool_may_be_closed_while_it_opens),
     CASE(test_requests_wait_for_the_opening),
     CASE(test_a_session_is_set_up_before_its_first_use),
