@@ -30,6 +30,7 @@ HARMLESS = [
     "CREATE TABLE t (a numeric(10, 2) PRIMARY KEY, b varchar(3) REFERENCES u (x), CHECK (length(b) > 0))",
     "EXPLAIN (COSTS off) SELECT * FROM unnest($1::int[]) WITH ORDINALITY AS t(a, n)",
     "SET LOCAL work_mem = '1MB'",
+    "SELECT set_config('app.user', $1, true)",
 ]
 TOUCHING = [
     "SET search_path = x",
@@ -71,6 +72,9 @@ texts = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters
 pieces = st.sampled_from(
     ["'", '"', "$$", "$a$", "\\", "--", "/*", "*/", "\n", ";", "(", ")", ",", ".", "::", "E'", "U&'", 'U&"', "$1"]
     + ["select", "set", "with", "as", "insert", "into", "on", "conflict", "explain", "temp", "f", "lower", "1", " "]
+)
+argument_tokens = st.sampled_from(
+    [",", "[", "]", "(", "true", "false", "null", "$1", "'x'", "not", "and", ".", "::", "=>", "(1, true)", "[2, true]"]
 )
 soups = st.lists(pieces, max_size=40).map("".join)
 identifiers = st.text(string.ascii_lowercase + string.digits + "_", max_size=20).map("zz_{}".format)
@@ -152,6 +156,22 @@ def test_an_unknown_function_touches_wherever_it_stands(place: str, name: str) -
     assert not flags(place.replace("{}", "u"))["touches"]
     for call in (f"{name}(1)", f"{name} ()", f'"{name}"(1)', f"public.{name}(a)", f"public.lower({name})"):
         assert flags(place.replace("{}", call))["touches"]
+
+
+@given(st.one_of(texts, soups), st.one_of(texts, soups))
+def test_no_text_in_the_arguments_makes_a_setting_of_the_session_local(value: str, comment: str) -> None:
+    quoted = value.replace("'", "''")
+    inside = comment.replace("*", "").replace("/", "")
+    for flag in ("false", "$1", "not true", "'true'", "true::bool", "is_local => true"):
+        assert flags(f"SELECT set_config('a.b', '{quoted}' /*{inside}*/, {flag})")["touches"]
+    assert not flags(f"SELECT set_config('a.b', '{quoted}' /*{inside}*/, true)")["touches"]
+
+
+@given(st.lists(argument_tokens, max_size=12))
+def test_set_config_is_local_only_with_the_word_true_as_the_last_argument(arguments: list[str]) -> None:
+    sql = f"SELECT set_config('a.b', {' '.join(arguments)})"
+    if not flags(sql)["touches"]:
+        assert arguments[-2:] == [",", "true"]
 
 
 def test_no_volatile_function_of_this_server_is_taken_for_harmless(server: PostgresServer) -> None:

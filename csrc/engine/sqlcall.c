@@ -22,7 +22,9 @@
  * A call is harmless if the function is on the generated list of built-in ones
  * that are (sqlscan_functions.h), unqualified or in pg_catalog. nextval and
  * currval leave sequence state in the session that changes no other statement's
- * result but lastval's and currval's own; they are harmless.
+ * result but lastval's and currval's own; they are harmless. So is set_config
+ * with true as its third argument, which ends with the transaction as SET LOCAL
+ * does; the caller sees the arguments (hp_sql_paren).
  */
 #include "engine/sqlcall.h"
 
@@ -100,15 +102,22 @@ find_function(const hp_token *token)
     return NULL;
 }
 
-static hp_sql_effect
-effect_of_call(const hp_sql_name *name)
+static void
+judge_call(const hp_sql_name *name, hp_sql_opening *opening)
 {
-    const struct hp_function *function = NULL;
+    const bool can_be_builtin = !name->headless && (name->parts == 1 || (name->parts == 2 && name->catalog));
 
-    if (!name->headless && (name->parts == 1 || (name->parts == 2 && name->catalog))) {
-        function = find_function(&name->last);
+    opening->effect = HP_SQL_EFFECT_TOUCHES;
+    if (can_be_builtin && is_name(&name->last, "set_config")) {
+        opening->paren = HP_SQL_PAREN_SETTING;
+        opening->effect = HP_SQL_EFFECT_NONE;
+    } else if (can_be_builtin) {
+        const struct hp_function *const function = find_function(&name->last);
+
+        if (function != NULL) {
+            opening->effect = (hp_sql_effect)function->effect;
+        }
     }
-    return function == NULL ? HP_SQL_EFFECT_TOUCHES : (hp_sql_effect)function->effect;
 }
 
 hp_sql_effect
@@ -294,7 +303,7 @@ hp_sqlcall_open(const hp_sql_name *name, const hp_sql_place *place)
         return opening;
     }
     if (!name->before.operand && !follows_naming_word(name) && !names_object_of_statement(name, place)) {
-        opening.effect = effect_of_call(name);
+        judge_call(name, &opening);
     }
     return opening;
 }

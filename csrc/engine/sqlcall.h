@@ -41,6 +41,7 @@ typedef struct hp_sql_place {
 typedef enum hp_sql_paren {
     HP_SQL_PAREN_OPERAND,       /* a value, an argument list, a list of columns: complete in itself */
     HP_SQL_PAREN_NO_OPERAND,    /* an expression may stand right behind */
+    HP_SQL_PAREN_SETTING,       /* set_config(...): touches unless its third and last argument is true */
     HP_SQL_PAREN_EXPLAIN,       /* the options of EXPLAIN, or an explained statement in parentheses */
     HP_SQL_PAREN_CTE_COLUMNS,   /* WITH name (...): AS */
     HP_SQL_PAREN_CONFLICT,      /* ON CONFLICT (...): DO, or WHERE if no other WHERE can be meant */

@@ -410,6 +410,8 @@ read_punctuation(hp_lexer *lexer)
         return HP_TOKEN_OPEN;
     case ')':
         return HP_TOKEN_CLOSE;
+    case '[':
+        return HP_TOKEN_BRACKET_OPEN;
     case ']':
         return HP_TOKEN_BRACKET_CLOSE;
     case ',':

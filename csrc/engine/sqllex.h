@@ -27,12 +27,13 @@ typedef enum hp_token_kind {
     HP_TOKEN_LITERAL, /* a string of any kind, a number, a parameter */
     HP_TOKEN_OPEN,
     HP_TOKEN_CLOSE,
+    HP_TOKEN_BRACKET_OPEN,
     HP_TOKEN_BRACKET_CLOSE,
     HP_TOKEN_COMMA,
     HP_TOKEN_DOT,
     HP_TOKEN_CAST, /* :: */
     HP_TOKEN_SEMICOLON,
-    HP_TOKEN_OTHER, /* one character of an operator, [ or : */
+    HP_TOKEN_OTHER, /* one character of an operator, or : */
     HP_TOKEN_BROKEN /* what no lexer accepts: unterminated, or a NUL */
 } hp_token_kind;
 

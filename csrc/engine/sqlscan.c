@@ -117,8 +117,10 @@ static const verb unknown_verb = {HP_KW_NO_KEYWORD, HP_SQL_OTHER, UNKNOWN};
 
 typedef struct level {
     hp_sql_paren paren;
-    bool inert;   /* nothing inside is evaluated */
-    bool in_with; /* between WITH and the main verb of the query at this level */
+    bool inert;      /* nothing inside is evaluated */
+    bool in_with;    /* between WITH and the main verb of the query at this level */
+    size_t brackets; /* [ that are open */
+    size_t commas;   /* outside of them */
 } level;
 
 typedef struct statement {
@@ -558,6 +560,16 @@ read_open(scanner *s)
     }
 }
 
+/* Behind the last argument of set_config: three in all, and the last is the word true alone. */
+static bool
+sets_locally(scanner *s)
+{
+    const level *const arguments = level_now(s);
+
+    return arguments->commas == 2 && arguments->brackets == 0 && s->last_but_one.kind == HP_TOKEN_COMMA &&
+           s->last.keyword == HP_KW_TRUE;
+}
+
 static void
 read_close(scanner *s)
 {
@@ -567,11 +579,37 @@ read_close(scanner *s)
         touch(s); /* the server will refuse the text */
         return;
     }
-    if (s->depth < MAX_LEVELS && closed != HP_SQL_PAREN_EXPLAIN && closed != HP_SQL_PAREN_NO_OPERAND) {
+    switch (closed) {
+    case HP_SQL_PAREN_SETTING:
+        if (!sets_locally(s)) {
+            touch(s);
+        }
+        break;
+    case HP_SQL_PAREN_CTE_COLUMNS:
+    case HP_SQL_PAREN_CONFLICT:
+    case HP_SQL_PAREN_MERGE_COLUMNS:
         s->expectation = closed;
+        break;
+    default:
+        break;
     }
     s->depth--;
     push_mark(s, (hp_sql_mark){.kind = HP_TOKEN_CLOSE, .operand = closed != HP_SQL_PAREN_NO_OPERAND});
+}
+
+/* What separates the members of a list or an array. */
+static void
+read_separator(scanner *s, hp_token_kind kind)
+{
+    level *const here = level_now(s);
+
+    if (kind == HP_TOKEN_BRACKET_OPEN) {
+        here->brackets++;
+    } else if (kind == HP_TOKEN_BRACKET_CLOSE && here->brackets > 0) {
+        here->brackets--;
+    } else if (kind == HP_TOKEN_COMMA && here->brackets == 0) {
+        here->commas++;
+    }
 }
 
 /* Behind the verb: what the second and third tokens add to it. */
@@ -623,6 +661,7 @@ read_token(scanner *s, const hp_token *token)
         read_close(s);
         break;
     default:
+        read_separator(s, token->kind);
         push_mark(s,
                   (hp_sql_mark){.kind = token->kind,
                                 .operand = token->kind == HP_TOKEN_LITERAL || token->kind == HP_TOKEN_BRACKET_CLOSE});

@@ -233,3 +233,37 @@ async def test_queued_statements_never_run_before_the_reset(pool: holisticpool.P
         await connection.execute("SET work_mem = '71MB'")
         await pool.release(connection)
         assert await asyncio.gather(*waiting) == ["4MB"] * 5
+
+
+@pytest.mark.parametrize("finish", ["commit", "rollback"])
+async def test_setting_that_is_local_to_a_transaction_costs_no_reset_and_goes_with_it(
+    pool: holisticpool.Pool, finish: str
+) -> None:
+    look = "SELECT current_setting('app.user', true)"
+    before = pool._stats()["resets"]
+    for user in ("ann", "bob"):
+        async with pool.acquire() as connection:
+            pid = connection.get_server_pid()
+            transaction = connection.transaction()
+            await transaction.start()
+            await connection.execute("SELECT set_config('app.user', $1, true)", user)
+            assert await connection.fetchval(look) == user
+            await getattr(transaction, finish)()
+        async with pool.acquire() as connection:
+            assert connection.get_server_pid() == pid
+            assert not await connection.fetchval(look)
+    stats = await settled(pool)
+    assert stats["resets"] == before
+
+
+async def test_local_setting_outside_of_a_transaction_ends_with_its_statement(pool: holisticpool.Pool) -> None:
+    before = pool._stats()["resets"]
+    texts = ("SELECT set_config('work_mem', '70MB', true)", "SELECT 1; SELECT set_config('role', 'pg_monitor', true)")
+    for text in texts:
+        await pool.execute(text)
+        async with pool.acquire() as connection:
+            await connection.execute(text)
+            row = await connection.fetchrow("SELECT current_setting('work_mem'), current_user = session_user")
+            assert row == ("4MB", True)
+    stats = await settled(pool)
+    assert stats["resets"] == before
