@@ -173,7 +173,7 @@ test_a_silent_host_leaves_time_for_the_next(void)
     CHECK_TEXT(d->open_error.text, "");
     driver_free(d);
     d = pool_with_first_target(silent_port(true, &fd), NULL, NULL);
-    d->pool->env.connect_timeout = 1500 * HP_MS; /* shared by both */
+    d->pool->env.connect_timeout = 4 * HP_SECOND; /* shared by both */
     open_and_wait();
     CHECK_TEXT(d->open_error.text, "");
     close(fd);
