@@ -549,6 +549,9 @@ collect_last_words(hp_conn *conn)
 {
     enum { PLENTY = 8 };
     for (int i = 0; i < PLENTY; i++) {
+        if (PQstatus(conn->pg) == CONNECTION_OK && PQisBusy(conn->pg)) {
+            return; /* it still lives, and PQgetResult() would wait for it */
+        }
         PGresult *res = PQgetResult(conn->pg);
         const char *state = res ? PQresultErrorField(res, PG_DIAG_SQLSTATE) : NULL;
         if (state != NULL) {
