@@ -40,7 +40,8 @@ typedef struct call {
     hp_bind_result lookup_answer;
     bool refuse_bind;
     bool refuse_renew;
-    void (*then)(struct call *call); /* in done() */
+    int (*in_bind)(struct call *call); /* what bind() answers, and does before */
+    void (*then)(struct call *call);   /* in done() */
 
     /* what has become of it */
     bool abandoned;
@@ -146,6 +147,14 @@ driver_bind(hp_request *req, const void *session_user)
     c->bound++;
     if (c->refuse_bind) {
         return -1;
+    }
+    if (c->in_bind != NULL) {
+        c->driver->in_callback++;
+        int answer = c->in_bind(c);
+        c->driver->in_callback--;
+        if (answer != 0) {
+            return answer;
+        }
     }
     req->params = (hp_params){.n = c->params, .values = c->values};
     req->result_format = 0;

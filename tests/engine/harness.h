@@ -6,7 +6,7 @@
  * with its place and goes on; REQUIRE ends the program, where going on would
  * only crash. The closing line is "N passed, N failed", with ", N skipped" where
  * something was skipped; the numbers are of tests. A test that hangs is named
- * and ends the program after PATIENCE_S.
+ * and ends the program after PATIENCE_S, or HP_PATIENCE seconds (for valgrind).
  */
 #ifndef HP_TEST_HARNESS_H
 #define HP_TEST_HARNESS_H
@@ -89,7 +89,8 @@ harness_run(const char *name, void (*test)(void))
     harness_test = name;
     harness_failures = 0;
     signal(SIGALRM, harness_hangs);
-    alarm(PATIENCE_S);
+    const char *patience = getenv("HP_PATIENCE");
+    alarm(patience != NULL ? (unsigned)strtoul(patience, NULL, 10) : PATIENCE_S);
     test();
     alarm(0);
     if (harness_failures == 0) {

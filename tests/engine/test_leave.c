@@ -425,6 +425,58 @@ test_an_answer_may_terminate_the_pool(void)
     tear_down();
 }
 
+/* Encoding a parameter may run the user's code, and that anything. */
+
+static int
+leave_in_bind(call *c)
+{
+    leave(c);
+    return c->req == NULL;
+}
+
+static int
+release_in_bind(call *c)
+{
+    hp_pool_release(lease);
+    lease = NULL;
+    return c->req == NULL;
+}
+
+static int
+terminate_in_bind(call *c)
+{
+    hp_pool_terminate(d->pool);
+    return c->req == NULL;
+}
+
+static void
+test_binding_may_end_the_request_the_lease_or_the_pool(void)
+{
+    static int (*const ENDS[])(call *) = {leave_in_bind, release_in_bind, terminate_in_bind};
+    static const hp_request_kind KINDS[] = {HP_REQ_STATEMENT, HP_REQ_BATCH};
+    static const char *const SETS[] = {"1", "2"};
+    for (size_t i = 0; i < sizeof ENDS / sizeof ENDS[0]; i++) {
+        for (int described = 0; described < 2; described++) {
+            for (int kind = 0; kind < 2; kind++) {
+                set_up();
+                if (described) {
+                    must(run_leased(lease, driver_param(statement(d, "SELECT $1::int"), "1")));
+                }
+                call *c = KINDS[kind] == HP_REQ_BATCH ? batch(d, "SELECT $1::int", 2, SETS)
+                                                      : driver_param(statement(d, "SELECT $1::int"), "1");
+                c->in_bind = ENDS[i];
+                wait_for(run_leased(lease, c));
+                CHECK_INT(c->bound, 1);
+                CHECK(c->done == 0 || c->err.kind != HP_ERR_NONE);
+                if (d->pool->state == HP_POOL_OPEN) {
+                    CHECK_TEXT(must(submit(statement(d, "SELECT 'fine'")))->value, "fine");
+                }
+                tear_down();
+            }
+        }
+    }
+}
+
 static const harness_case TESTS[] = {
     CASE(test_a_statement_left_is_cancelled_on_the_server_and_its_session_kept),
     CASE(test_a_statement_that_takes_too_long_is_cancelled_on_the_server),
@@ -447,6 +499,7 @@ static const harness_case TESTS[] = {
     CASE(test_an_answer_may_release_the_lease),
     CASE(test_a_timeout_may_release_the_lease),
     CASE(test_an_answer_may_terminate_the_pool),
+    CASE(test_binding_may_end_the_request_the_lease_or_the_pool),
 };
 
 int

@@ -125,9 +125,12 @@ something(void)
 
 /* ---- what they do ---- */
 
+static void act_inside(void);
+
 static void
 note_end(call *c)
 {
+    static int depth;
     answered++;
     by_kind[c->err.kind]++;
     CHECK(c->err.kind != HP_ERR_INTERNAL);
@@ -135,6 +138,11 @@ note_end(call *c)
         REQUIRE(nheld < MOST_SIZE);
         held[nheld++] = c->lease;
         leased++;
+    }
+    if (depth < 3 && below(4) == 0) {
+        depth++;
+        act_inside();
+        depth--;
     }
 }
 
@@ -214,6 +222,40 @@ use_a_lease(void)
     call *c = something();
     set_limits(c);
     run_leased(conn, c);
+}
+
+/* What a caller may do from inside an answer. */
+static void
+act_inside(void)
+{
+    call *c;
+    switch (below(7)) {
+    case 0:
+    case 1:
+        c = below(2) ? something() : driver_call(d, HP_REQ_LEASE, NULL);
+        set_limits(c);
+        submit(c);
+        break;
+    case 2:
+        if (nheld > 0) {
+            use_a_lease();
+        }
+        break;
+    case 3:
+    case 4:
+        if (nheld > 0) {
+            hp_pool_release(take_held());
+        }
+        break;
+    case 5:
+        leave_one();
+        break;
+    default:
+        if (nheld > 0 && below(3) == 0) {
+            hp_pool_release_broken(take_held());
+        }
+        break;
+    }
 }
 
 static void
