@@ -110,7 +110,7 @@ async def test_settings_of_the_dsn_survive_a_reset(server: PostgresServer) -> No
     dsn = server.dsn(options="-c work_mem=66MB", application_name="survivor")
     settings = {"statement_timeout": "55s", "timezone": "Asia/Tokyo"}
     async with holisticpool.create_pool(dsn, min_size=1, max_size=1, server_settings=settings) as pool:
-        await pool.execute("SET work_mem = '1MB'; SET statement_timeout = 1; SET timezone = 'UTC'")
+        await pool.execute("SET work_mem = '1MB'; SET timezone = 'UTC'; SET statement_timeout = 1")
         await pool.execute("SET application_name = 'somebody else'")
         shown = "current_setting('work_mem'), current_setting('statement_timeout'), current_setting('timezone')"
         row = await pool.fetchrow(f"SELECT {shown}, current_setting('application_name')")
