@@ -186,7 +186,7 @@ async def test_eager_tasks_run_it(pool: Pool) -> None:
         connection = await asyncio.create_task(pool.acquire())
         await asyncio.create_task(connection.close())
         with pytest.raises(exceptions.DivisionByZeroError):
-            await asyncio.gather(pool.fetchval("SELECT 1/0"), pool.acquire(timeout=5))
+            await asyncio.gather(pool.fetchval("SELECT 1/0"), pool.fetchval("SELECT 1"))
     finally:
         loop.set_task_factory(None)
         gc.collect()
@@ -451,6 +451,7 @@ async def test_dropped_opening_of_a_pool_is_forgotten(dsn: str) -> None:
         connect_timeout=60.0,
         max_waiters=0,
         statement_cache_size=10,
+        max_cached_statement_lifetime=0.0,
         max_cacheable_statement_size=0,
         reset="touched",
         record_class=holisticpool.Record,

@@ -41,6 +41,7 @@ ARGUMENTS: dict[str, Any] = {
     "connect_timeout": 60.0,
     "max_waiters": 0,
     "statement_cache_size": 10,
+    "max_cached_statement_lifetime": 0.0,
     "max_cacheable_statement_size": 0,
     "reset": "touched",
     "record_class": Record,
@@ -322,8 +323,7 @@ EXITS = {
             pool = await holisticpool.create_pool(sys.argv[1], min_size=2, max_size=2)
             assert await pool.fetchval("SELECT 1") == 1
             return pool
-        import warnings
-        warnings.simplefilter("ignore")  # of the loop
+        asyncio.BaseEventLoop.__del__ = lambda self: None  # it would warn
         loop = asyncio.new_event_loop()
         pool = loop.run_until_complete(main())
     """,
