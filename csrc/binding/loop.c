@@ -419,6 +419,7 @@ on_readable(PyObject *self, PyObject *unused)
     (void)unused;
     if (pool->generation == hp_fork_generation) {
         hp_pool_run_reactor(pool->engine);
+        hp_wakeup_end_run(pool);
     }
     Py_RETURN_NONE;
 }

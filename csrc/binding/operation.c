@@ -191,19 +191,6 @@ hp_operation_free_list_clear(hp_binding_state *state)
 /* ---- the answer ---- */
 
 static void
-schedule(OperationObject *op, PyObject *callback, PyObject *context)
-{
-    PyObject *args[] = {callback, (PyObject *)op, context};
-    PyObject *kwnames = context ? state_of(op)->binding.kw_context : NULL;
-    PyObject *handle = PyObject_Vectorcall(op->pool->call_soon, args, 2, kwnames);
-    if (handle == NULL) {
-        PyErr_WriteUnraisable(callback); /* the loop is closed: nobody waits any more */
-        return;
-    }
-    Py_DECREF(handle);
-}
-
-static void
 wake_up(OperationObject *op)
 {
     PyObject *callback = op->callback;
@@ -211,12 +198,11 @@ wake_up(OperationObject *op)
     PyObject *more = op->more_callbacks;
     op->callback = op->context = op->more_callbacks = NULL;
     if (callback != NULL) {
-        schedule(op, callback, context);
+        hp_wakeup_schedule(op, callback, context);
     }
     for (Py_ssize_t i = 0; more != NULL && i < PyList_GET_SIZE(more); i++) {
         PyObject *pair = PyList_GET_ITEM(more, i);
-        PyObject *its_context = PyTuple_GET_ITEM(pair, 1);
-        schedule(op, PyTuple_GET_ITEM(pair, 0), its_context == Py_None ? NULL : its_context);
+        hp_wakeup_schedule(op, PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1));
     }
     Py_XDECREF(callback);
     Py_XDECREF(context);
@@ -472,7 +458,7 @@ op_add_done_callback(PyObject *self, PyObject *const *args, Py_ssize_t nargs, Py
         return NULL;
     }
     if (op->state == HP_OP_DONE || op->state == HP_OP_CLOSED) {
-        schedule(op, args[0], own_context);
+        hp_wakeup_schedule(op, args[0], own_context);
         Py_DECREF(own_context);
         Py_RETURN_NONE;
     }

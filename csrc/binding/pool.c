@@ -213,6 +213,7 @@ pool_traverse(PoolObject *self, visitproc visit, void *arg)
     Py_VISIT(self->connection_class);
     Py_VISIT(self->on_connect);
     Py_VISIT(self->init_error);
+    Py_VISIT(self->batch);
     Py_VISIT(self->closing);
     return hp_codec_set_traverse(self->codecs, visit, arg);
 }

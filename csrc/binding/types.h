@@ -64,6 +64,7 @@ typedef struct PoolObject {
     PyObject *on_connect;                     /* or NULL */
     PyObject *init_error;                     /* what the init hook raised last, or NULL */
     struct OperationObject *opening;          /* borrowed: waits for opened() */
+    PyObject *batch;                          /* wake-ups of the run of the reactor that is going on, or NULL */
     PyObject *closing;                        /* list of Operations that wait for closed(), or NULL */
 } PoolObject;
 
@@ -176,6 +177,13 @@ void hp_operation_finish(OperationObject *op, PyObject *result, PyObject *except
 /* ... the exception being the one that is set. */
 void hp_operation_finish_with_error(OperationObject *op);
 const char *hp_op_name(const OperationObject *op);
+
+/* ---- wakeup.c ---- */
+
+/* Have the loop call callback(op) in `context`, soon. Borrows all. */
+void hp_wakeup_schedule(OperationObject *op, PyObject *callback, PyObject *context);
+/* A run of the reactor has ended: what comes later is another batch. */
+void hp_wakeup_end_run(PoolObject *pool);
 
 /* ---- finished.c ---- */
 

@@ -1,0 +1,152 @@
+/*
+ * wakeup.c - scheduling the done-callbacks of operations, all that one run of the
+ * reactor resolves with a single call of loop.call_soon().
+ *
+ * What asyncio promises stays: callbacks run in the order in which they were
+ * scheduled, each in its own context, none from inside the reader. Between two
+ * operations that one run resolves nobody else can schedule anything (the reactor
+ * runs no code of the user but type decoders), so a batch takes exactly the place
+ * that its members would have had next to each other. What is scheduled outside
+ * of a run (a cancellation) goes to call_soon() itself.
+ *
+ * An exception of a callback goes to the loop's exception handler, as a handle of
+ * asyncio does it; SystemExit and KeyboardInterrupt end the batch, whose rest is
+ * scheduled again.
+ *
+ * Called by operation.c; hp_wakeup_end_run() by loop.c.
+ */
+#include "module.h"
+
+/* A batch is a list of triples: callback, operation, context. */
+enum { CALLBACK, OPERATION, CONTEXT, TRIPLE };
+
+static int
+call_in_context(PyObject *callback, PyObject *op, PyObject *context)
+{
+    if (PyContext_Enter(context) < 0) {
+        return -1;
+    }
+    PyObject *result = PyObject_CallOneArg(callback, op);
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    int rc = PyContext_Exit(context);
+    if (rc == 0) {
+        PyErr_Restore(type, value, traceback);
+    } else {
+        Py_XDECREF(type);
+        Py_XDECREF(value);
+        Py_XDECREF(traceback);
+    }
+    Py_XDECREF(result);
+    return rc < 0 || result == NULL ? -1 : 0;
+}
+
+static void
+report(PyObject *callback, OperationObject *op)
+{
+    PyObject *exception = hp_errors_take();
+    PyObject *message = PyUnicode_FromFormat("Exception in callback %R", callback);
+    PyObject *context =
+        message && exception ? Py_BuildValue("{s:O,s:O}", "message", message, "exception", exception) : NULL;
+    PyObject *done = context ? PyObject_CallMethod(op->pool->loop, "call_exception_handler", "O", context) : NULL;
+    if (done == NULL) {
+        PyErr_WriteUnraisable(callback);
+    }
+    Py_XDECREF(done);
+    Py_XDECREF(context);
+    Py_XDECREF(message);
+    Py_XDECREF(exception);
+}
+
+static PyObject *run_batch(PyObject *batch, PyObject *unused);
+static PyMethodDef run_batch_def = {"run_wakeups", run_batch, METH_NOARGS, NULL};
+
+static int
+call_soon(PoolObject *pool, PyObject *batch)
+{
+    PyObject *run = PyCFunction_New(&run_batch_def, batch);
+    PyObject *handle = run ? PyObject_CallOneArg(pool->call_soon, run) : NULL;
+    Py_XDECREF(run);
+    Py_XDECREF(handle);
+    return handle == NULL ? -1 : 0;
+}
+
+/* What is left of a batch that SystemExit or KeyboardInterrupt has ended. */
+static void
+schedule_rest(PyObject *batch, Py_ssize_t done)
+{
+    PyObject *type, *value, *traceback;
+    if (done >= PyList_GET_SIZE(batch)) {
+        return;
+    }
+    PyErr_Fetch(&type, &value, &traceback);
+    PoolObject *pool = ((OperationObject *)PyList_GET_ITEM(batch, done + OPERATION))->pool;
+    PyObject *rest = PyList_GetSlice(batch, done, PyList_GET_SIZE(batch));
+    if (rest == NULL || call_soon(pool, rest) < 0) {
+        PyErr_WriteUnraisable(batch);
+    }
+    Py_XDECREF(rest);
+    PyErr_Restore(type, value, traceback);
+}
+
+static PyObject *
+run_batch(PyObject *batch, PyObject *unused)
+{
+    (void)unused;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(batch); i += TRIPLE) {
+        PyObject *callback = PyList_GET_ITEM(batch, i + CALLBACK);
+        PyObject *op = PyList_GET_ITEM(batch, i + OPERATION);
+        if (call_in_context(callback, op, PyList_GET_ITEM(batch, i + CONTEXT)) == 0) {
+            continue;
+        }
+        if (PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+            schedule_rest(batch, i + TRIPLE);
+            return NULL;
+        }
+        report(callback, (OperationObject *)op);
+    }
+    Py_RETURN_NONE;
+}
+
+static int
+join_batch(OperationObject *op, PyObject *callback, PyObject *context)
+{
+    PoolObject *pool = op->pool;
+    if (pool->batch == NULL) {
+        pool->batch = PyList_New(0);
+        if (pool->batch == NULL || call_soon(pool, pool->batch) < 0) {
+            Py_CLEAR(pool->batch);
+            return -1;
+        }
+    }
+    if (PyList_Append(pool->batch, callback) < 0 || PyList_Append(pool->batch, (PyObject *)op) < 0 ||
+        PyList_Append(pool->batch, context) < 0) {
+        Py_ssize_t whole = PyList_GET_SIZE(pool->batch) / TRIPLE * TRIPLE;
+        PyList_SetSlice(pool->batch, whole, PyList_GET_SIZE(pool->batch), NULL);
+        return -1;
+    }
+    return 0;
+}
+
+void
+hp_wakeup_schedule(OperationObject *op, PyObject *callback, PyObject *context)
+{
+    int rc;
+    if (op->pool->engine->in_run) {
+        rc = join_batch(op, callback, context);
+    } else {
+        PyObject *args[] = {callback, (PyObject *)op, context};
+        PyObject *handle = PyObject_Vectorcall(op->pool->call_soon, args, 2, op->pool->state->binding.kw_context);
+        rc = handle == NULL ? -1 : 0;
+        Py_XDECREF(handle);
+    }
+    if (rc < 0) {
+        PyErr_WriteUnraisable(callback); /* the loop is closed: nobody waits any more */
+    }
+}
+
+void
+hp_wakeup_end_run(PoolObject *pool)
+{
+    Py_CLEAR(pool->batch); /* the loop has it */
+}
