@@ -107,18 +107,18 @@ async def test_storm_of_terminations_under_load_loses_no_slot_and_gives_no_wrong
             while not over.is_set():
                 try:
                     if i % 2:
-                        assert await pool.fetchval("SELECT $1::int * 7 FROM pg_sleep(0.001)", i) == i * 7
+                        assert await pool.fetchval("SELECT $1::int * 7 FROM pg_sleep(0.003)", i) == i * 7
                     else:
                         async with pool.acquire() as connection, connection.transaction():
-                            assert await connection.fetchval("SELECT $1::int * 5", i) == i * 5
+                            assert await connection.fetchval("SELECT $1::int * 5 FROM pg_sleep(0.002)", i) == i * 5
                     answers += 1
                 except (exceptions.PostgresError, exceptions.InterfaceError):
                     failures += 1
                 except exceptions.ConnectionDoesNotExistError:
                     failures += 1
 
-        workers = [asyncio.create_task(work(i)) for i in range(20)]
-        for _ in range(8):
+        workers = [asyncio.create_task(work(i)) for i in range(12)]
+        for _ in range(5):
             await asyncio.to_thread(server.kill_backends, application)
         over.set()
         await asyncio.gather(*workers)
