@@ -14,6 +14,7 @@ enum { CLOSES_PER_PHASE = 2 };
 /* A batch is handed to libpq in slices; between two the socket gets its turn. */
 enum { BATCH_SLICE = 64 };
 
+static const char NO_ANSWER[] = "the server ended a statement without having answered it";
 static const char COPY_REFUSED[] = "COPY cannot be run by this method";
 
 /* ---- sending ---- */
@@ -331,6 +332,14 @@ send_script(hp_conn *conn, hp_request *req)
 /* ---- from one phase to the next ---- */
 
 static void
+break_protocol(hp_conn *conn, const char *text)
+{
+    hp_error err;
+    hp_error_set(&err, HP_ERR_INTERNAL, "%s", text);
+    hp_conn_break(conn, &err);
+}
+
+static void
 finish_with(hp_conn *conn, hp_request *req, hp_error_kind kind, const char *text)
 {
     hp_error err;
@@ -562,10 +571,16 @@ phase_done(hp_conn *conn, hp_request *req)
         }
         break;
     case HP_PHASE_EXECUTE:
-        executed(conn, req);
+        if (req->failure == NULL && req->result == NULL) {
+            break_protocol(conn, NO_ANSWER);
+        } else {
+            executed(conn, req);
+        }
         break;
     case HP_PHASE_SCRIPT:
-        if (req->failure != NULL) {
+        if (req->failure == NULL && req->result == NULL) {
+            break_protocol(conn, NO_ANSWER);
+        } else if (req->failure != NULL) {
             finish_with_failure(conn, req);
         } else {
             hp_conn_finish(conn, req, NULL);
@@ -595,14 +610,6 @@ hp_phase_start(hp_conn *conn, hp_request *req)
 }
 
 /* ---- answers ---- */
-
-static void
-break_protocol(hp_conn *conn, const char *text)
-{
-    hp_error err;
-    hp_error_set(&err, HP_ERR_INTERNAL, "%s", text);
-    hp_conn_break(conn, &err);
-}
 
 /* COPY in the simple protocol can be refused and the session kept: end the
  * input, or read the output and drop it. */
