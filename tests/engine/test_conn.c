@@ -462,7 +462,7 @@ test_a_batch_inside_a_transaction_is_rolled_back_with_it(void)
 static call *
 start_a_long_batch(void)
 {
-    enum { VALUE = 20000, MANY = 2000 };
+    enum { VALUE = 200000, MANY = 400 };
     static char text[VALUE + 1];
     static const char *sets[MANY];
     memset(text, 'x', VALUE);
@@ -470,7 +470,7 @@ start_a_long_batch(void)
         sets[i] = text;
     }
     run_script("DROP TABLE IF EXISTS hp_long; CREATE TABLE hp_long (a text)");
-    call *c = run_leased(lease, batch(d, "INSERT INTO hp_long SELECT left($1, 10) FROM pg_sleep(0.002)", MANY, sets));
+    call *c = run_leased(lease, batch(d, "INSERT INTO hp_long SELECT left($1, 10) FROM pg_sleep(0.02)", MANY, sets));
     WAIT_UNTIL(d, c->req == NULL || hp_phase_is_feeding(c->req));
     REQUIRE(c->req != NULL);
     return c;
