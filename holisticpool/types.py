@@ -1,15 +1,31 @@
-"""Values that describe a server, its types and its settings.
+"""Values that describe a server and its types, and values of types that Python has no class for.
 
-Plain values without behaviour of their own: connection.py makes them, the user
-reads them. Nothing here talks to a server.
+Plain values: connection.py makes the first kind and the codecs in csrc/codec/ the
+second (by their slots, so that names and order of those are known there, too); the
+user reads them and passes them as arguments. Nothing here talks to a server, and
+nothing here may import the extension module, which imports this one.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Generic, Literal, NamedTuple, Protocol, SupportsFloat, SupportsIndex, TypeVar, overload
 
-__all__ = ("Attribute", "Range", "ServerVersion", "Type")
+__all__ = (
+    "Attribute",
+    "BitString",
+    "Box",
+    "Circle",
+    "Line",
+    "LineSegment",
+    "Path",
+    "Point",
+    "Polygon",
+    "Range",
+    "ServerVersion",
+    "Type",
+)
 
 
 class Type(NamedTuple):
@@ -180,3 +196,300 @@ class Range(Generic[_BoundT]):
         opening = "[" if self._lower_inc else "("
         closing = "]" if self._upper_inc else ")"
         return f"<Range {opening}{lower}, {upper}{closing}>"
+
+
+# ---- bit strings ----
+
+
+class BitString:
+    """An immutable value of type ``bit`` or ``bit varying``: a sequence of zeros and ones.
+
+    Made from text such as ``"1010 0001"``, whose spaces do not count, or from any
+    iterable of 0 and 1.
+    """
+
+    __slots__ = ("_bitlength", "_bytes")
+
+    def __init__(self, bitstring: Iterable[str | int] | None = None) -> None:
+        digits = []
+        for position, bit in enumerate(bitstring or ()):
+            if bit == " ":
+                continue
+            if bit not in ("0", "1", 0, 1):
+                raise ValueError(f"invalid bit value at position {position}")
+            digits.append(str(int(bit)))
+        self._bitlength = len(digits)
+        padded = "".join(digits) + "0" * (-len(digits) % 8)
+        self._bytes = int(padded or "0", 2).to_bytes(len(padded) // 8, "big")
+
+    @classmethod
+    def frombytes(cls, bytes_: bytes | None = None, bitlength: int | None = None) -> BitString:
+        """The first *bitlength* bits of *bytes_*, all of them by default.
+
+        Without *bytes_*, that many zeros. Raises ValueError unless *bytes_* has just
+        as many bytes as the bits take.
+        """
+        if bitlength is None:
+            bitlength = 8 * len(bytes_ or b"")
+        if bytes_ is None:
+            bytes_ = bytes((bitlength + 7) // 8)
+        if len(bytes_) != (bitlength + 7) // 8:
+            raise ValueError(f"invalid bit length specified: {bitlength} bits do not take {len(bytes_)} bytes")
+        result = cls()
+        result._bytes = bytes_
+        result._bitlength = bitlength
+        return result
+
+    @classmethod
+    def from_int(
+        cls, x: int, length: int, bitorder: Literal["big", "little"] = "big", *, signed: bool = False
+    ) -> BitString:
+        """The *length* lowest bits of *x*; of a negative number, if *signed*, in two's complement.
+
+        With *bitorder* ``"big"``, as PostgreSQL casts integers, the most significant
+        bit comes first. Raises OverflowError where *x* takes more bits or is negative
+        without *signed*.
+        """
+        if length < 0:
+            raise ValueError("length argument must be non-negative")
+        if x.bit_length() > length:
+            raise OverflowError("int too big to convert")
+        if x < 0 and not signed:
+            raise OverflowError("can't convert negative int to unsigned")
+        if bitorder not in ("big", "little"):
+            raise ValueError("bitorder must be either 'big' or 'little'")
+        digits = f"{x & ((1 << length) - 1):0{length}b}" if length else ""
+        return cls(digits if bitorder == "big" else digits[::-1])
+
+    def to_int(self, bitorder: Literal["big", "little"] = "big", *, signed: bool = False) -> int:
+        """The number that the bits stand for, in two's complement if *signed*."""
+        if bitorder not in ("big", "little"):
+            raise ValueError("bitorder must be either 'big' or 'little'")
+        digits = self._digits()
+        if bitorder == "little":
+            digits = digits[::-1]
+        value = int(digits or "0", 2)
+        if signed and digits.startswith("1"):
+            value -= 1 << self._bitlength
+        return value
+
+    @property
+    def bytes(self) -> bytes:
+        """The bits, eight in a byte, the last byte filled up."""
+        return self._bytes
+
+    def as_string(self) -> str:
+        """Zeros and ones, with a space after each four."""
+        digits = self._digits()
+        return " ".join(digits[i : i + 4] for i in range(0, len(digits), 4))
+
+    def _digits(self) -> str:
+        return "".join(str(self[i]) for i in range(self._bitlength))
+
+    def __len__(self) -> int:
+        return self._bitlength
+
+    def __getitem__(self, i: int) -> int:
+        if isinstance(i, slice):
+            raise NotImplementedError("BitString does not support slices")
+        at = i + self._bitlength if i < 0 else i
+        if not 0 <= at < self._bitlength:
+            raise IndexError("index out of range")
+        return self._bytes[at // 8] >> (7 - at % 8) & 1
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BitString):
+            return NotImplemented
+        return (self._bytes, self._bitlength) == (other._bytes, other._bitlength)
+
+    def __hash__(self) -> int:
+        return hash((self._bytes, self._bitlength))
+
+    def __repr__(self) -> str:
+        return f"<BitString {self.as_string()}>"
+
+
+# ---- geometric values ----
+
+_Coordinate = SupportsFloat | SupportsIndex | str
+_Coordinates = Sequence[float]
+
+
+def _repr_of(value: tuple[Any, ...]) -> str:
+    cls = type(value)
+    return f"{cls.__module__}.{cls.__name__}({tuple.__repr__(value)})"
+
+
+class Point(tuple[float, float]):
+    """A value of type ``point``."""
+
+    __slots__ = ()
+
+    def __new__(cls, x: _Coordinate, y: _Coordinate) -> Point:
+        return tuple.__new__(cls, (float(x), float(y)))
+
+    @property
+    def x(self) -> float:
+        """The first coordinate."""
+        return self[0]
+
+    @property
+    def y(self) -> float:
+        """The second coordinate."""
+        return self[1]
+
+    def __getnewargs__(self) -> tuple[float, float]:
+        return (self[0], self[1])
+
+    __repr__ = _repr_of
+
+
+class Box(tuple[Point, Point]):
+    """A value of type ``box``: two opposite corners, the upper right one first."""
+
+    __slots__ = ()
+
+    def __new__(cls, high: _Coordinates, low: _Coordinates) -> Box:
+        return tuple.__new__(cls, (Point(*high), Point(*low)))
+
+    @property
+    def high(self) -> Point:
+        """The upper right corner."""
+        return self[0]
+
+    @property
+    def low(self) -> Point:
+        """The lower left corner."""
+        return self[1]
+
+    def __getnewargs__(self) -> tuple[Point, Point]:
+        return (self[0], self[1])
+
+    __repr__ = _repr_of
+
+
+class Line(tuple[float, float, float]):
+    """A value of type ``line``: the points where Ax + By + C = 0."""
+
+    __slots__ = ()
+
+    def __new__(cls, A: float, B: float, C: float) -> Line:  # noqa: N803
+        return tuple.__new__(cls, (A, B, C))
+
+    @property
+    def A(self) -> float:  # noqa: N802
+        """The factor of x."""
+        return self[0]
+
+    @property
+    def B(self) -> float:  # noqa: N802
+        """The factor of y."""
+        return self[1]
+
+    @property
+    def C(self) -> float:  # noqa: N802
+        """The constant."""
+        return self[2]
+
+    def __getnewargs__(self) -> tuple[float, float, float]:
+        return (self[0], self[1], self[2])
+
+
+class LineSegment(tuple[Point, Point]):
+    """A value of type ``lseg``: two end points."""
+
+    __slots__ = ()
+
+    def __new__(cls, p1: _Coordinates, p2: _Coordinates) -> LineSegment:
+        return tuple.__new__(cls, (Point(*p1), Point(*p2)))
+
+    @property
+    def p1(self) -> Point:
+        """The first end point."""
+        return self[0]
+
+    @property
+    def p2(self) -> Point:
+        """The second end point."""
+        return self[1]
+
+    def __getnewargs__(self) -> tuple[Point, Point]:
+        return (self[0], self[1])
+
+    __repr__ = _repr_of
+
+
+class Path:
+    """A value of type ``path``: points in a row, whose ends are joined if it is closed."""
+
+    __slots__ = ("_is_closed", "points")
+
+    points: tuple[Point, ...]
+
+    def __init__(self, *points: _Coordinates, is_closed: bool = False) -> None:
+        self.points = tuple(Point(*point) for point in points)
+        self._is_closed = is_closed
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the last point is joined to the first."""
+        return self._is_closed
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Path):
+            return NotImplemented
+        return (self.points, self._is_closed) == (other.points, other._is_closed)
+
+    def __hash__(self) -> int:
+        return hash((self.points, self._is_closed))
+
+    def __iter__(self) -> Iterator[Point]:
+        return iter(self.points)
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    @overload
+    def __getitem__(self, i: int) -> Point: ...
+    @overload
+    def __getitem__(self, i: slice) -> tuple[Point, ...]: ...
+    def __getitem__(self, i: int | slice) -> Point | tuple[Point, ...]:
+        return self.points[i]
+
+    def __contains__(self, point: object) -> bool:
+        return point in self.points
+
+    def __repr__(self) -> str:
+        kind = "closed" if self._is_closed else "open"
+        return f"<{type(self).__name__} {kind}: {', '.join(tuple.__repr__(point) for point in self.points)}>"
+
+
+class Polygon(Path):
+    """A value of type ``polygon``: a closed path."""
+
+    __slots__ = ()
+
+    def __init__(self, *points: _Coordinates) -> None:
+        super().__init__(*points, is_closed=True)
+
+
+class Circle(tuple[Point, float]):
+    """A value of type ``circle``."""
+
+    __slots__ = ()
+
+    def __new__(cls, center: Point, radius: float) -> Circle:
+        return tuple.__new__(cls, (center, radius))
+
+    @property
+    def center(self) -> Point:
+        """Its middle."""
+        return self[0]
+
+    @property
+    def radius(self) -> float:
+        """The distance of its points from the middle."""
+        return self[1]
+
+    def __getnewargs__(self) -> tuple[Point, float]:
+        return (self[0], self[1])

@@ -3,7 +3,7 @@
  *
  * A value is a list or another sized iterable; lists within lists are
  * dimensions, up to PostgreSQL's six. A tuple is taken at the top only: inside it
- * is an element, as a composite type will want it. The shape is read from the
+ * is an element, as of a point or a composite value. The shape is read from the
  * first element of each level and every other element is held to it while it is
  * written, so that nothing is traversed twice.
  *
@@ -56,10 +56,36 @@ hp_refuse_container(PyObject *obj)
     return hp_refuse_type("a sized iterable container is required", obj);
 }
 
-static int
-is_dimension(hp_codec_state *state, PyObject *obj)
+/* The type below domains. */
+static const hp_codec *
+base_of(const hp_codec *codec)
 {
-    return PyTuple_Check(obj) ? 0 : hp_is_array_container(state, obj);
+    while (codec->kind == HP_CODEC_DOMAIN) {
+        codec = codec->element;
+    }
+    return codec;
+}
+
+/* Is this list a multirange: empty, or of ranges? */
+static bool
+is_multirange(hp_codec_state *state, PyObject *list)
+{
+    PyObject *first = PyList_GET_SIZE(list) > 0 ? PyList_GET_ITEM(list, 0) : NULL;
+    return first == NULL || PyTuple_Check(first) || PyObject_TypeCheck(first, (PyTypeObject *)state->Range);
+}
+
+/* Is `obj`, inside of an array, one of its lists? Tuples and objects of our own
+ * classes are elements. 1, 0, or -1 with an exception. */
+static int
+is_dimension(hp_codec_state *state, const hp_codec *element, PyObject *obj)
+{
+    if (PyList_Check(obj) && base_of(element)->kind == HP_CODEC_MULTIRANGE) {
+        return !is_multirange(state, obj);
+    }
+    if (PyTuple_Check(obj) || PyObject_TypeCheck(obj, (PyTypeObject *)state->Path)) {
+        return 0;
+    }
+    return hp_is_array_container(state, obj);
 }
 
 /* Are elements of this type arrays themselves (a domain over an array)? Then
@@ -67,10 +93,7 @@ is_dimension(hp_codec_state *state, PyObject *obj)
 static bool
 is_array_type(const hp_codec *codec)
 {
-    while (codec->kind == HP_CODEC_DOMAIN) {
-        codec = codec->element;
-    }
-    return codec->kind == HP_CODEC_ARRAY;
+    return base_of(codec)->kind == HP_CODEC_ARRAY;
 }
 
 /* ---- encode ---- */
@@ -79,7 +102,6 @@ typedef struct array_writer {
     hp_codec_state *state;
     const hp_codec *element;
     hp_buf *buf;
-    hp_buf scratch; /* text form: one element before it is quoted */
     bool text;
     bool has_null;
     int max_ndims;
@@ -114,7 +136,7 @@ measure_level(array_writer *w, PyObject *obj)
     w->dims[w->ndims++] = PySequence_Fast_GET_SIZE(sequence);
     Py_XINCREF(first);
     Py_DECREF(sequence);
-    int deeper = first != NULL && w->max_ndims > 1 ? is_dimension(w->state, first) : 0;
+    int deeper = first != NULL && w->max_ndims > 1 ? is_dimension(w->state, w->element, first) : 0;
     if (deeper > 0 && w->ndims == w->max_ndims) {
         PyErr_Format(PyExc_ValueError, "more than %d dimensions", w->max_ndims);
         deeper = -1;
@@ -171,35 +193,7 @@ write_binary_element(array_writer *w, PyObject *item)
         w->has_null = true;
         return hp_buf_put_int32(w->buf, -1);
     }
-    if (hp_buf_put_int32(w->buf, 0) < 0) {
-        return -1;
-    }
-    Py_ssize_t start = w->buf->len;
-    if (w->element->encode(w->state, w->element, item, w->buf) < 0) {
-        return -1;
-    }
-    hp_set_u32(w->buf->data + start - 4, (uint32_t)(w->buf->len - start));
-    return 0;
-}
-
-/* In quotes, always: then only quotes and backslashes need care. */
-static int
-append_quoted(hp_buf *buf, const char *data, Py_ssize_t len)
-{
-    char *out = hp_buf_reserve(buf, 2 * len + 2);
-    if (out == NULL) {
-        return -1;
-    }
-    *out++ = '"';
-    for (Py_ssize_t i = 0; i < len; i++) {
-        if (data[i] == '"' || data[i] == '\\') {
-            *out++ = '\\';
-        }
-        *out++ = data[i];
-    }
-    *out++ = '"';
-    buf->len = out - buf->data;
-    return 0;
+    return hp_encode_field(w->state, w->element, item, w->buf);
 }
 
 static int
@@ -208,11 +202,7 @@ write_text_element(array_writer *w, PyObject *item)
     if (item == Py_None) {
         return hp_buf_append(w->buf, "NULL", 4);
     }
-    w->scratch.len = 0;
-    if (w->element->encode(w->state, w->element, item, &w->scratch) < 0) {
-        return -1;
-    }
-    return append_quoted(w->buf, w->scratch.data, w->scratch.len);
+    return hp_encode_quoted(w->state, w->element, item, w->buf);
 }
 
 static int write_level(array_writer *w, PyObject *obj, int depth);
@@ -220,7 +210,7 @@ static int write_level(array_writer *w, PyObject *obj, int depth);
 static int
 write_item(array_writer *w, PyObject *item, Py_ssize_t i, int depth)
 {
-    int nested = w->max_ndims > 1 ? is_dimension(w->state, item) : 0;
+    int nested = w->max_ndims > 1 ? is_dimension(w->state, w->element, item) : 0;
     if (nested < 0) {
         return -1;
     }
@@ -331,7 +321,6 @@ encode_array(hp_codec_state *state, const hp_codec *codec, PyObject *obj, hp_buf
     PyObject *sequence = PySequence_Fast(obj, "a sized iterable container is required");
     int result = sequence != NULL ? write_array(&w, sequence) : -1;
     Py_XDECREF(sequence);
-    hp_buf_free(&w.scratch);
     return result;
 }
 

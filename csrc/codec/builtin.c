@@ -46,7 +46,21 @@
     X(PG_LSN, "pg_lsn", hp_int8_encode, hp_int8_decode, hp_lsn_decode_text)                                            \
     X(JSONB, "jsonb", hp_jsonb_encode, hp_jsonb_decode, hp_text_decode)                                                \
     X(JSONPATH, "jsonpath", hp_jsonb_encode, hp_jsonb_decode, hp_text_decode)                                          \
-    X(CSTRING, "cstring", hp_text_encode, hp_text_decode, hp_text_decode)
+    X(CSTRING, "cstring", hp_text_encode, hp_text_decode, hp_text_decode)                                              \
+    X(BIT, "bit", hp_bits_encode, hp_bits_decode, hp_bits_decode_text)                                                 \
+    X(VARBIT, "bit varying", hp_bits_encode, hp_bits_decode, hp_bits_decode_text)                                      \
+    X(POINT, "point", hp_point_encode, hp_point_decode, hp_point_decode_text)                                          \
+    X(LINE, "line", hp_line_encode, hp_line_decode, hp_line_decode_text)                                               \
+    X(LSEG, "lseg", hp_point_pair_encode, hp_lseg_decode, hp_lseg_decode_text)                                         \
+    X(PATH, "path", hp_path_encode, hp_path_decode, hp_path_decode_text)                                               \
+    X(POLYGON, "polygon", hp_polygon_encode, hp_polygon_decode, hp_polygon_decode_text)                                \
+    X(CIRCLE, "circle", hp_circle_encode, hp_circle_decode, hp_circle_decode_text)                                     \
+    X(TID, "tid", hp_tid_encode, hp_tid_decode, hp_tid_decode_text)                                                    \
+    X(TXID_SNAPSHOT, "txid_snapshot", hp_snapshot_encode, hp_snapshot_decode, hp_snapshot_decode_text)                 \
+    X(PG_SNAPSHOT, "pg_snapshot", hp_snapshot_encode, hp_snapshot_decode, hp_snapshot_decode_text)
+
+/*   OID, name, encode, decode, decode_text: the same, but arrays of them have another delimiter, a semicolon */
+#define SEMICOLON_TYPES(X) X(BOX, "box", hp_point_pair_encode, hp_box_decode, hp_box_decode_text)
 
 /*   OID, name, encode, decode, decode_text: text parameters, binary results */
 #define TEXT_PARAMETER_TYPES(X)                                                                                        \
@@ -58,49 +72,43 @@
     X(INT2VECTOR, "int2vector", INT2)                                                                                  \
     X(OIDVECTOR, "oidvector", OID)
 
-/*   OID, name, delimiter: str both ways, as the server writes and reads it */
+/*   OID, name, OID of the subtype */
+#define RANGE_TYPES(X)                                                                                                 \
+    X(INT4RANGE, "int4range", INT4)                                                                                    \
+    X(NUMRANGE, "numrange", NUMERIC)                                                                                   \
+    X(TSRANGE, "tsrange", TIMESTAMP)                                                                                   \
+    X(TSTZRANGE, "tstzrange", TIMESTAMPTZ)                                                                             \
+    X(DATERANGE, "daterange", DATE)                                                                                    \
+    X(INT8RANGE, "int8range", INT8)
+
+/*   OID, name, OID of the range type */
+#define MULTIRANGE_TYPES(X)                                                                                            \
+    X(INT4MULTIRANGE, "int4multirange", INT4RANGE)                                                                     \
+    X(NUMMULTIRANGE, "nummultirange", NUMRANGE)                                                                        \
+    X(TSMULTIRANGE, "tsmultirange", TSRANGE)                                                                           \
+    X(TSTZMULTIRANGE, "tstzmultirange", TSTZRANGE)                                                                     \
+    X(DATEMULTIRANGE, "datemultirange", DATERANGE)                                                                     \
+    X(INT8MULTIRANGE, "int8multirange", INT8RANGE)
+
+/*   OID, name: str both ways, as the server writes and reads it */
 #define TEXT_TYPES(X)                                                                                                  \
-    X(REGPROC, "regproc", ',')                                                                                         \
-    X(TID, "tid", ',')                                                                                                 \
-    X(POINT, "point", ',')                                                                                             \
-    X(LSEG, "lseg", ',')                                                                                               \
-    X(PATH, "path", ',')                                                                                               \
-    X(BOX, "box", ';')                                                                                                 \
-    X(POLYGON, "polygon", ',')                                                                                         \
-    X(LINE, "line", ',')                                                                                               \
-    X(CIRCLE, "circle", ',')                                                                                           \
-    X(MONEY, "money", ',')                                                                                             \
-    X(ACLITEM, "aclitem", ',')                                                                                         \
-    X(BIT, "bit", ',')                                                                                                 \
-    X(VARBIT, "bit varying", ',')                                                                                      \
-    X(REGPROCEDURE, "regprocedure", ',')                                                                               \
-    X(REGOPER, "regoper", ',')                                                                                         \
-    X(REGOPERATOR, "regoperator", ',')                                                                                 \
-    X(REGCLASS, "regclass", ',')                                                                                       \
-    X(REGTYPE, "regtype", ',')                                                                                         \
-    X(RECORD, "record", ',')                                                                                           \
-    X(TXID_SNAPSHOT, "txid_snapshot", ',')                                                                             \
-    X(TSVECTOR, "tsvector", ',')                                                                                       \
-    X(TSQUERY, "tsquery", ',')                                                                                         \
-    X(GTSVECTOR, "gtsvector", ',')                                                                                     \
-    X(REGCONFIG, "regconfig", ',')                                                                                     \
-    X(REGDICTIONARY, "regdictionary", ',')                                                                             \
-    X(INT4RANGE, "int4range", ',')                                                                                     \
-    X(NUMRANGE, "numrange", ',')                                                                                       \
-    X(TSRANGE, "tsrange", ',')                                                                                         \
-    X(TSTZRANGE, "tstzrange", ',')                                                                                     \
-    X(DATERANGE, "daterange", ',')                                                                                     \
-    X(INT8RANGE, "int8range", ',')                                                                                     \
-    X(REGNAMESPACE, "regnamespace", ',')                                                                               \
-    X(REGROLE, "regrole", ',')                                                                                         \
-    X(REGCOLLATION, "regcollation", ',')                                                                               \
-    X(INT4MULTIRANGE, "int4multirange", ',')                                                                           \
-    X(NUMMULTIRANGE, "nummultirange", ',')                                                                             \
-    X(TSMULTIRANGE, "tsmultirange", ',')                                                                               \
-    X(TSTZMULTIRANGE, "tstzmultirange", ',')                                                                           \
-    X(DATEMULTIRANGE, "datemultirange", ',')                                                                           \
-    X(INT8MULTIRANGE, "int8multirange", ',')                                                                           \
-    X(PG_SNAPSHOT, "pg_snapshot", ',')
+    X(REGPROC, "regproc")                                                                                              \
+    X(MONEY, "money")                                                                                                  \
+    X(ACLITEM, "aclitem")                                                                                              \
+    X(REGPROCEDURE, "regprocedure")                                                                                    \
+    X(REGOPER, "regoper")                                                                                              \
+    X(REGOPERATOR, "regoperator")                                                                                      \
+    X(REGCLASS, "regclass")                                                                                            \
+    X(REGTYPE, "regtype")                                                                                              \
+    X(RECORD, "record")                                                                                                \
+    X(TSVECTOR, "tsvector")                                                                                            \
+    X(TSQUERY, "tsquery")                                                                                              \
+    X(GTSVECTOR, "gtsvector")                                                                                          \
+    X(REGCONFIG, "regconfig")                                                                                          \
+    X(REGDICTIONARY, "regdictionary")                                                                                  \
+    X(REGNAMESPACE, "regnamespace")                                                                                    \
+    X(REGROLE, "regrole")                                                                                              \
+    X(REGCOLLATION, "regcollation")
 
 /*   OID, name, encode, decode, decode_text: no array type; text parameters, binary results */
 #define SINGLE_TYPES(X)                                                                                                \
@@ -139,11 +147,20 @@
 
 /* ---- the table that the rows make ---- */
 
+#define ARRAY_TYPES(X)                                                                                                 \
+    BINARY_TYPES(X)                                                                                                    \
+    SEMICOLON_TYPES(X)                                                                                                 \
+    TEXT_PARAMETER_TYPES(X)                                                                                            \
+    VECTOR_TYPES(X)                                                                                                    \
+    RANGE_TYPES(X)                                                                                                     \
+    MULTIRANGE_TYPES(X)                                                                                                \
+    TEXT_TYPES(X)
+
 /* Positions in the table; AT_NONE is taken by no type. */
 enum {
     AT_NONE,
 #define X(name, ...) AT_##name, AT_##name##_ARRAY,
-    BINARY_TYPES(X) TEXT_PARAMETER_TYPES(X) VECTOR_TYPES(X) TEXT_TYPES(X)
+    ARRAY_TYPES(X)
 #undef X
 #define X(name, ...) AT_##name,
     SINGLE_TYPES(X) SINGLE_TEXT_TYPES(X)
@@ -161,7 +178,7 @@ enum {
                  .delim = (delimiter),                                                                                 \
                  .kind = HP_CODEC_BASE},
 
-#define ARRAY(at, type, format, enc, dec, dec_text, of)                                                                \
+#define OVER(at, type, format, enc, dec, dec_text, of, what)                                                           \
     [AT_##at] = {.oid = HP_OID_##at,                                                                                   \
                  .name = (type),                                                                                       \
                  .param_format = (format),                                                                             \
@@ -170,13 +187,20 @@ enum {
                  .decode_text = (dec_text),                                                                            \
                  .element = &table[AT_##of],                                                                           \
                  .delim = ',',                                                                                         \
-                 .kind = HP_CODEC_ARRAY},
+                 .kind = HP_CODEC_##what},
+
+#define ARRAY(at, type, format, enc, dec, dec_text, of) OVER(at, type, format, enc, dec, dec_text, of, ARRAY)
 
 static const hp_codec table[TABLE_SIZE] = {
 #define X(at, type, enc, dec, dec_text)                                                                                \
     SCALAR(at, type, 1, enc, dec, dec_text, ',')                                                                       \
     ARRAY(at##_ARRAY, type "[]", 1, hp_array_encode, hp_array_decode, hp_array_decode_text, at)
     BINARY_TYPES(X)
+#undef X
+#define X(at, type, enc, dec, dec_text)                                                                                \
+    SCALAR(at, type, 1, enc, dec, dec_text, ';')                                                                       \
+    ARRAY(at##_ARRAY, type "[]", 1, hp_array_encode, hp_array_decode, hp_array_decode_text, at)
+    SEMICOLON_TYPES(X)
 #undef X
 #define X(at, type, enc, dec, dec_text)                                                                                \
     SCALAR(at, type, 0, enc, dec, dec_text, ',')                                                                       \
@@ -188,8 +212,18 @@ static const hp_codec table[TABLE_SIZE] = {
     ARRAY(at##_ARRAY, type "[]", 0, hp_array_encode_text, hp_array_decode, hp_array_decode_text, at)
     VECTOR_TYPES(X)
 #undef X
-#define X(at, type, delimiter)                                                                                         \
-    SCALAR(at, type, 0, hp_text_encode, NULL, hp_text_decode, delimiter)                                               \
+#define X(at, type, of)                                                                                                \
+    OVER(at, type, 1, hp_range_encode, hp_range_decode, hp_range_decode_text, of, RANGE)                               \
+    ARRAY(at##_ARRAY, type "[]", 1, hp_array_encode, hp_array_decode, hp_array_decode_text, at)
+    RANGE_TYPES(X)
+#undef X
+#define X(at, type, of)                                                                                                \
+    OVER(at, type, 1, hp_multirange_encode, hp_multirange_decode, hp_multirange_decode_text, of, MULTIRANGE)           \
+    ARRAY(at##_ARRAY, type "[]", 1, hp_array_encode, hp_array_decode, hp_array_decode_text, at)
+    MULTIRANGE_TYPES(X)
+#undef X
+#define X(at, type)                                                                                                    \
+    SCALAR(at, type, 0, hp_text_encode, NULL, hp_text_decode, ',')                                                     \
     ARRAY(at##_ARRAY, type "[]", 0, hp_array_encode_text, NULL, hp_array_decode_text, at)
     TEXT_TYPES(X)
 #undef X
@@ -204,7 +238,7 @@ static const hp_codec table[TABLE_SIZE] = {
 /* From OID to the position in the table. */
 static const uint8_t position[HP_OID_MAX_BUILTIN + 1] = {
 #define X(at, ...) [HP_OID_##at] = AT_##at, [HP_OID_##at##_ARRAY] = AT_##at##_ARRAY,
-    BINARY_TYPES(X) TEXT_PARAMETER_TYPES(X) VECTOR_TYPES(X) TEXT_TYPES(X)
+    ARRAY_TYPES(X)
 #undef X
 #define X(at, ...) [HP_OID_##at] = AT_##at,
     SINGLE_TYPES(X) SINGLE_TEXT_TYPES(X)

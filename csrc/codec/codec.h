@@ -61,7 +61,9 @@ typedef enum hp_codec_kind {
     HP_CODEC_ARRAY,    /* element: of what */
     HP_CODEC_DOMAIN,   /* element: over what, itself possibly a domain or an array */
     HP_CODEC_ENUM,
-    HP_CODEC_UNKNOWN /* of a kind we do not know: passed as text */
+    HP_CODEC_RANGE,      /* element: the subtype */
+    HP_CODEC_MULTIRANGE, /* element: the range type */
+    HP_CODEC_UNKNOWN     /* of a kind we do not know: passed as text */
 } hp_codec_kind;
 
 /* Append the binary (or, where codec->param_format is 0, text) form of `obj`,
@@ -82,7 +84,7 @@ typedef struct hp_codec {
     hp_decode_fn decode;            /* binary result field; NULL: the type has no binary form we know, so that a
                                   statement returning it must be executed with text results */
     hp_decode_fn decode_text;       /* text result field, ISO DateStyle; never NULL */
-    const struct hp_codec *element; /* arrays: of what; domains: over what; else NULL */
+    const struct hp_codec *element; /* as hp_codec_kind says; else NULL */
     char delim;                     /* text form of arrays: delimiter between elements of this type */
     hp_codec_kind kind;
 } hp_codec;
@@ -115,6 +117,8 @@ void hp_registry_forget(hp_registry *reg);
 
 /* ---- state: Python objects that codecs need, looked up once at import ---- */
 
+enum { HP_RANGE_SLOTS = 5 };
+
 typedef struct hp_codec_state {
     const void *datetime_capi; /* PyDateTime_CAPI; not an object, datetime.c alone knows its type */
     PyObject *Decimal;
@@ -134,10 +138,24 @@ typedef struct hp_codec_state {
     PyObject *ip_address; /* the factories of module ipaddress, for whatever else is given */
     PyObject *ip_interface;
     PyObject *ip_network;
+    PyObject *BitString; /* the classes of holisticpool.types */
+    PyObject *Point;
+    PyObject *Line;
+    PyObject *LineSegment;
+    PyObject *Box;
+    PyObject *Path;
+    PyObject *Polygon;
+    PyObject *Circle;
+    PyObject *Range;
     PyObject *str_bytes; /* interned attribute names */
     PyObject *str_packed;
     PyObject *str_prefixlen;
     PyObject *str_utcoffset;
+    PyObject *str_slot_bytes; /* and those of slots of the classes of holisticpool.types */
+    PyObject *str_slot_bitlength;
+    PyObject *str_slot_points;
+    PyObject *str_slot_is_closed;
+    PyObject *range_slots[HP_RANGE_SLOTS];
 } hp_codec_state;
 
 int hp_codec_init(PyObject *module, hp_codec_state *state);

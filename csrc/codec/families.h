@@ -23,8 +23,38 @@ int hp_refuse_range(const char *range);
 PyObject *hp_malformed(const hp_codec *codec, const char *why);
 /* Is a binary field `expected` bytes long? If not, ValueError. */
 bool hp_check_length(const hp_codec *codec, Py_ssize_t len, Py_ssize_t expected);
+
+/* ---- values.c ---- */
+
 /* New reference: attribute `name` of module `module`, imported; NULL with an exception. */
 PyObject *hp_import_attr(const char *module, const char *name);
+/* New reference: an object of class `type` with these `n` slots set. Steals every
+ * one of `values`; where one is NULL, an exception is set already. */
+PyObject *hp_new_with_slots(PyObject *type, PyObject *const *slots, PyObject *const *values, size_t n);
+/* New reference: an object of `type`, a subclass of tuple, made of `items`. Steals
+ * them and takes NULL, as above. */
+PyObject *hp_new_tuple(PyObject *type, PyObject *const *items, Py_ssize_t n);
+
+/* ---- fields.c ---- */
+
+/* Append `obj`, not None, as `codec` encodes it: in binary behind its length, in
+ * text in quotes. 0, or -1 with an exception. */
+int hp_encode_field(hp_codec_state *state, const hp_codec *codec, PyObject *obj, hp_buf *buf);
+int hp_encode_quoted(hp_codec_state *state, const hp_codec *codec, PyObject *obj, hp_buf *buf);
+
+/* A text form being read. hp_buf_free(&field) when done. */
+typedef struct hp_literal {
+    const hp_codec *codec; /* whose text form it is, for messages */
+    const char *p;         /* what comes next */
+    const char *end;
+    hp_buf field; /* the field that was taken, without its quotes */
+} hp_literal;
+
+/* Take a field up to one of `delimiters`, at which r->p then is. 1: it is in
+ * r->field; 0: there is nothing; -1: an exception, also where no delimiter follows. */
+int hp_literal_take(hp_literal *r, const char *delimiters);
+/* New reference: the next field by the text decoder of `codec`, None for nothing. */
+PyObject *hp_literal_decode(hp_literal *r, hp_codec_state *state, const hp_codec *codec, const char *delimiters);
 
 /* ---- builtin.c ---- */
 
@@ -32,6 +62,13 @@ PyObject *hp_import_attr(const char *module, const char *name);
 const hp_codec *hp_builtin_find(hp_oid oid);
 
 /* ---- numbers.c ---- */
+
+/* An integer of at most `max`, refused by `range` where it is none; 0, or -1 with an exception. */
+int hp_unsigned_of(PyObject *obj, unsigned long long max, const char *range, unsigned long long *value);
+/* Decimal digits as an unsigned number of at most `max`; false if they are not that. */
+bool hp_parse_digits(const char *p, const char *end, uint64_t max, uint64_t *value);
+/* A floating-point number as the server prints it; 0, or -1 with ValueError. */
+int hp_double_from_text(const hp_codec *codec, const char *data, Py_ssize_t len, double *value);
 
 HP_ENCODER(hp_bool_encode);
 HP_ENCODER(hp_int2_encode);
@@ -123,6 +160,58 @@ HP_DECODER(hp_cidr_decode);
 HP_DECODER(hp_inet_decode_text);
 HP_DECODER(hp_cidr_decode_text);
 HP_DECODER(hp_macaddr_decode); /* macaddr and macaddr8 */
+
+/* ---- bits.c ---- */
+
+int hp_bits_init(hp_codec_state *state);
+HP_ENCODER(hp_bits_encode);
+HP_DECODER(hp_bits_decode);
+HP_DECODER(hp_bits_decode_text);
+
+/* ---- geometry.c ---- */
+
+int hp_geometry_init(hp_codec_state *state);
+HP_ENCODER(hp_point_encode);
+HP_ENCODER(hp_line_encode);
+HP_ENCODER(hp_point_pair_encode); /* box, lseg */
+HP_ENCODER(hp_path_encode);
+HP_ENCODER(hp_polygon_encode);
+HP_ENCODER(hp_circle_encode);
+HP_DECODER(hp_point_decode);
+HP_DECODER(hp_line_decode);
+HP_DECODER(hp_lseg_decode);
+HP_DECODER(hp_box_decode);
+HP_DECODER(hp_path_decode);
+HP_DECODER(hp_polygon_decode);
+HP_DECODER(hp_circle_decode);
+HP_DECODER(hp_point_decode_text);
+HP_DECODER(hp_line_decode_text);
+HP_DECODER(hp_lseg_decode_text);
+HP_DECODER(hp_box_decode_text);
+HP_DECODER(hp_path_decode_text);
+HP_DECODER(hp_polygon_decode_text);
+HP_DECODER(hp_circle_decode_text);
+
+/* ---- range.c: codec->element is the subtype, or the range type of a multirange ---- */
+
+int hp_range_init(hp_codec_state *state);
+HP_ENCODER(hp_range_encode);
+HP_ENCODER(hp_range_encode_text);
+HP_DECODER(hp_range_decode);
+HP_DECODER(hp_range_decode_text);
+HP_ENCODER(hp_multirange_encode);
+HP_ENCODER(hp_multirange_encode_text);
+HP_DECODER(hp_multirange_decode);
+HP_DECODER(hp_multirange_decode_text);
+
+/* ---- snapshot.c ---- */
+
+HP_ENCODER(hp_tid_encode);
+HP_DECODER(hp_tid_decode);
+HP_DECODER(hp_tid_decode_text);
+HP_ENCODER(hp_snapshot_encode);
+HP_DECODER(hp_snapshot_decode);
+HP_DECODER(hp_snapshot_decode_text);
 
 /* ---- array.c, array_text.c: codec->element says of what ---- */
 

@@ -45,8 +45,8 @@ signed_of(PyObject *obj, long long min, long long max, const char *range, long l
     return 0;
 }
 
-static int
-unsigned_of(PyObject *obj, unsigned long long max, const char *range, unsigned long long *value)
+int
+hp_unsigned_of(PyObject *obj, unsigned long long max, const char *range, unsigned long long *value)
 {
     PyObject *integer = integer_of(obj);
     if (integer == NULL) {
@@ -103,7 +103,7 @@ int
 hp_uint4_encode(hp_codec_state *Py_UNUSED(state), const hp_codec *Py_UNUSED(codec), PyObject *obj, hp_buf *buf)
 {
     unsigned long long value;
-    if (unsigned_of(obj, UINT32_MAX, "uint32", &value) < 0) {
+    if (hp_unsigned_of(obj, UINT32_MAX, "uint32", &value) < 0) {
         return -1;
     }
     return hp_buf_put_int32(buf, (int32_t)(uint32_t)value);
@@ -113,7 +113,7 @@ int
 hp_uint8_encode(hp_codec_state *Py_UNUSED(state), const hp_codec *Py_UNUSED(codec), PyObject *obj, hp_buf *buf)
 {
     unsigned long long value;
-    if (unsigned_of(obj, UINT64_MAX, "uint64", &value) < 0) {
+    if (hp_unsigned_of(obj, UINT64_MAX, "uint64", &value) < 0) {
         return -1;
     }
     return hp_buf_put_int64(buf, (int64_t)(uint64_t)value);
@@ -267,9 +267,8 @@ hp_char_decode(hp_codec_state *Py_UNUSED(state), const hp_codec *codec, const ch
 
 /* ---- decoders of text fields ---- */
 
-/* Decimal digits as an unsigned number of at most `max`; false if they are not that. */
-static bool
-parse_digits(const char *p, const char *end, uint64_t max, uint64_t *value)
+bool
+hp_parse_digits(const char *p, const char *end, uint64_t max, uint64_t *value)
 {
     uint64_t n = 0;
     if (p == end) {
@@ -293,7 +292,7 @@ signed_from_text(const hp_codec *codec, const char *data, Py_ssize_t len, uint64
     const char *end = data + len;
     bool negative = len > 0 && data[0] == '-';
     uint64_t value;
-    if (!parse_digits(data + negative, end, max + negative, &value)) {
+    if (!hp_parse_digits(data + negative, end, max + negative, &value)) {
         return hp_malformed(codec, "not an integer of this type");
     }
     return PyLong_FromLongLong(negative ? (long long)(0 - value) : (long long)value);
@@ -303,7 +302,7 @@ static PyObject *
 unsigned_from_text(const hp_codec *codec, const char *data, Py_ssize_t len, uint64_t max)
 {
     uint64_t value;
-    if (!parse_digits(data, data + len, max, &value)) {
+    if (!hp_parse_digits(data, data + len, max, &value)) {
         return hp_malformed(codec, "not an integer of this type");
     }
     return PyLong_FromUnsignedLongLong(value);
@@ -379,8 +378,8 @@ hp_lsn_decode_text(hp_codec_state *Py_UNUSED(state), const hp_codec *codec, cons
     return PyLong_FromLongLong((int64_t)((uint64_t)high << 32 | low));
 }
 
-static int
-double_from_text(const hp_codec *codec, const char *data, Py_ssize_t len, double *value)
+int
+hp_double_from_text(const hp_codec *codec, const char *data, Py_ssize_t len, double *value)
 {
     char copy[64];
     if (len <= 0 || len >= (Py_ssize_t)sizeof(copy) || memchr(data, '\0', (size_t)len) != NULL) {
@@ -402,7 +401,7 @@ PyObject *
 hp_float4_decode_text(hp_codec_state *Py_UNUSED(state), const hp_codec *codec, const char *data, Py_ssize_t len)
 {
     double value;
-    if (double_from_text(codec, data, len, &value) < 0) {
+    if (hp_double_from_text(codec, data, len, &value) < 0) {
         return NULL;
     }
     return PyFloat_FromDouble((double)(float)value);
@@ -412,7 +411,7 @@ PyObject *
 hp_float8_decode_text(hp_codec_state *Py_UNUSED(state), const hp_codec *codec, const char *data, Py_ssize_t len)
 {
     double value;
-    if (double_from_text(codec, data, len, &value) < 0) {
+    if (hp_double_from_text(codec, data, len, &value) < 0) {
         return NULL;
     }
     return PyFloat_FromDouble(value);

@@ -34,15 +34,3 @@ hp_check_length(const hp_codec *codec, Py_ssize_t len, Py_ssize_t expected)
     PyErr_Format(PyExc_ValueError, "malformed %s: %zd bytes instead of %zd", codec->name, len, expected);
     return false;
 }
-
-PyObject *
-hp_import_attr(const char *module, const char *name)
-{
-    PyObject *mod = PyImport_ImportModule(module);
-    if (mod == NULL) {
-        return NULL;
-    }
-    PyObject *attr = PyObject_GetAttrString(mod, name);
-    Py_DECREF(mod);
-    return attr;
-}

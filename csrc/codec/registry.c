@@ -375,7 +375,8 @@ int
 hp_codec_init(PyObject *Py_UNUSED(module), hp_codec_state *state)
 {
     if (hp_datetime_init(state) < 0 || hp_numeric_init(state) < 0 || hp_uuid_init(state) < 0 ||
-        hp_network_init(state) < 0 || hp_array_init(state) < 0) {
+        hp_network_init(state) < 0 || hp_array_init(state) < 0 || hp_bits_init(state) < 0 ||
+        hp_geometry_init(state) < 0 || hp_range_init(state) < 0) {
         return -1;
     }
     return 0;
@@ -405,6 +406,22 @@ hp_codec_traverse(hp_codec_state *state, visitproc visit, void *arg)
     Py_VISIT(state->str_packed);
     Py_VISIT(state->str_prefixlen);
     Py_VISIT(state->str_utcoffset);
+    Py_VISIT(state->BitString);
+    Py_VISIT(state->Point);
+    Py_VISIT(state->Line);
+    Py_VISIT(state->LineSegment);
+    Py_VISIT(state->Box);
+    Py_VISIT(state->Path);
+    Py_VISIT(state->Polygon);
+    Py_VISIT(state->Circle);
+    Py_VISIT(state->str_slot_bytes);
+    Py_VISIT(state->str_slot_bitlength);
+    Py_VISIT(state->str_slot_points);
+    Py_VISIT(state->str_slot_is_closed);
+    Py_VISIT(state->Range);
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(state->range_slots); i++) {
+        Py_VISIT(state->range_slots[i]);
+    }
     return 0;
 }
 
@@ -432,4 +449,20 @@ hp_codec_clear(hp_codec_state *state)
     Py_CLEAR(state->str_packed);
     Py_CLEAR(state->str_prefixlen);
     Py_CLEAR(state->str_utcoffset);
+    Py_CLEAR(state->BitString);
+    Py_CLEAR(state->Point);
+    Py_CLEAR(state->Line);
+    Py_CLEAR(state->LineSegment);
+    Py_CLEAR(state->Box);
+    Py_CLEAR(state->Path);
+    Py_CLEAR(state->Polygon);
+    Py_CLEAR(state->Circle);
+    Py_CLEAR(state->str_slot_bytes);
+    Py_CLEAR(state->str_slot_bitlength);
+    Py_CLEAR(state->str_slot_points);
+    Py_CLEAR(state->str_slot_is_closed);
+    Py_CLEAR(state->Range);
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(state->range_slots); i++) {
+        Py_CLEAR(state->range_slots[i]);
+    }
 }

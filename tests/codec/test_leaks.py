@@ -18,7 +18,7 @@ import pytest
 from test_malformed import SEEDS
 from type_oids import OIDS
 
-from holisticpool import _core
+from holisticpool import BitString, Path, Polygon, Range, _core
 
 GOOD: dict[str, Any] = {
     "BOOL": True,
@@ -41,6 +41,16 @@ GOOD: dict[str, Any] = {
     "NUMERIC_ARRAY": (Decimal("1.5"), None),
     "MONEY_ARRAY": {"a": 1}.keys(),
     "INT2VECTOR": [1000, 2000],
+    "VARBIT": BitString("1010 1010 1"),
+    "BOX": ((1.5, 2.5), [3.5, 4.5]),
+    "LINE": (1.5, 2.5, 3.5),
+    "CIRCLE": ((1.5, 2.5), 3.5),
+    "PATH": Path((1.5, 2.5)),
+    "POLYGON_ARRAY": [Polygon((1.5, 2.5)), None],
+    "TID": [1000, 2000],
+    "NUMRANGE": Range(Decimal("1.5"), Decimal("2.5")),
+    "INT4MULTIRANGE": [Range(1000, 2000), (3000, None), ()],
+    "PG_SNAPSHOT": (1000, 2000, [3000]),
 }
 
 BAD: list[tuple[str, Any]] = [
@@ -64,6 +74,15 @@ BAD: list[tuple[str, Any]] = [
     ("INT4_ARRAY", [[1000, "x"]]),
     ("INT4_ARRAY", {1: 2}),
     ("MONEY_ARRAY", ["x", 1]),
+    ("VARBIT", "101"),
+    ("BOX", ((1.5, 2.5), (3.5, "x"))),
+    ("PATH", [(1.5,)]),
+    ("CIRCLE", ((1.5, 2.5), "x")),
+    ("TID", (1, -1)),
+    ("INT4RANGE", Range(1000, "x")),
+    ("INT4RANGE", (1000, 2000, 3000)),
+    ("INT4MULTIRANGE", [(1000, 2000), "x"]),
+    ("PG_SNAPSHOT", (1, 2, [3000, "x"])),
 ]
 
 TEXT_FORMS = [
@@ -71,6 +90,15 @@ TEXT_FORMS = [
     ("TEXT_ARRAY", b'{"a\\"b",{}'),
     ("INTERVAL", b"1 day"),
     ("DATE", b"x"),
+    ("VARBIT", b"101x"),
+    ("PATH", b"[(1.5,2.5),(3.5,4.5)]"),
+    ("POLYGON", b"((1.5,2.5),(3.5,x))"),
+    ("CIRCLE", b"<(1.5,2.5),3.5>"),
+    ("PG_SNAPSHOT", b"1000:2000:3000,x"),
+    ("NUMRANGE", b"[1.5,2.5)"),
+    ("NUMRANGE", b"[1.5,x)"),
+    ("INT4MULTIRANGE", b"{[1000,2000),[3000,4000]}"),
+    ("INT4MULTIRANGE", b"{[1000,2000),[3000,4000"),
 ]
 
 

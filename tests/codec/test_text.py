@@ -13,8 +13,8 @@ from type_oids import OIDS
 from holisticpool import _core
 
 TEXT_LIKE = ["TEXT", "VARCHAR", "BPCHAR", "NAME", "XML", "JSON", "UNKNOWN", "REFCURSOR", "CSTRING"]
-AS_TEXT = ["MONEY", "TSVECTOR", "TSQUERY", "POINT", "BOX", "BIT", "INT4RANGE", "INT8MULTIRANGE", "REGCLASS", "REGTYPE"]
-AS_TEXT += ["TID", "PG_SNAPSHOT", "ACLITEM", "RECORD", "ANYARRAY"]
+AS_TEXT = ["MONEY", "TSVECTOR", "TSQUERY", "REGCLASS", "REGTYPE"]
+AS_TEXT += ["ACLITEM", "RECORD", "ANYARRAY"]
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import holisticpool
+from holisticpool import Range
 
 UTC = dt.timezone.utc
 
@@ -74,17 +75,47 @@ VALUES: list[tuple[str, Any]] = [
     ("pg_lsn", 97500059720),
     ("int2vector", [1, -2]),
     ("oidvector", [1, 2**32 - 1]),
+    ("bit(3)", holisticpool.BitString("101")),
+    ("varbit", holisticpool.BitString("")),
+    ("varbit", holisticpool.BitString("1010 1010 1")),
+    ("point", holisticpool.Point(1.5, -math.inf)),
+    ("line", holisticpool.Line(1.0, 2.0, 3.0)),
+    ("lseg", holisticpool.LineSegment((1, 2), (3, 4))),
+    ("box", holisticpool.Box((3, 4), (1, 2))),
+    ("path", holisticpool.Path((1, 2), (3, 4e300))),
+    ("path", holisticpool.Path((1, 2), (3, 4), is_closed=True)),
+    ("polygon", holisticpool.Polygon((1, 2), (3, 4), (5, 6.25))),
+    ("circle", holisticpool.Circle(holisticpool.Point(1, 2), 3.0)),
+    ("tid", (2**32 - 1, 2**16 - 1)),
+    ("txid_snapshot", (10, 20, (10, 14, 15))),
+    ("pg_snapshot", (1, 1, ())),
+    ("int4range", Range(1, 5)),
+    ("int8range", Range(None, 5)),
+    ("numrange", Range(Decimal("1.50"), None, lower_inc=False)),
+    ("daterange", Range(dt.date(2024, 2, 29), dt.date.max)),
+    ("tsrange", Range(dt.datetime(2024, 2, 29, 1, 2, 3, 4), dt.datetime.max, upper_inc=True)),
+    ("tstzrange", Range(dt.datetime.min, dt.datetime(2024, 2, 29, tzinfo=UTC), lower_inc=False)),
+    ("int4range", Range(empty=True)),
+    ("int4range", Range(lower_inc=False)),
     # without a codec of their own: text both ways
     ("money", "$1,234.50"),
-    ("point", "(1,2)"),
-    ("box", "(3,4),(1,2)"),
-    ("int4range", "[1,5)"),
     ("tsvector", "'a' 'b'"),
-    ("bit(3)", "101"),
+    ("tsquery", "'a' & 'b'"),
     ("regclass", "pg_class"),
 ]
 
-NO_EQUALITY = ("json", "jsonpath", "point")  # types without an operator =
+# Types without an operator =, or one that compares something else.
+NO_EQUALITY = ("json", "jsonpath", "point", "path", "polygon", "txid_snapshot", "pg_snapshot")
+
+
+MULTIRANGES: list[tuple[str, Any]] = [
+    ("int4multirange", []),
+    ("int8multirange", [Range(1, 5), Range(7, None)]),
+    ("nummultirange", [Range(Decimal("1.50"), Decimal(2), upper_inc=True)]),
+    ("datemultirange", [Range(dt.date.min, dt.date(2024, 2, 29))]),
+    ("tsmultirange", [Range(dt.datetime(2024, 2, 29), dt.datetime(2024, 3, 1, 12))]),
+    ("tstzmultirange", [Range(None, dt.datetime(2024, 2, 29, tzinfo=UTC))]),
+]
 
 
 def _id(value: Any) -> str:
@@ -121,6 +152,16 @@ async def test_server_understands_the_value_as_its_own_text(conn: Any, name: str
     """What was sent and what the server makes of its own text form of it are equal to the server."""
     sent = await conn.fetchval(f"SELECT $1::{name}::text", value)
     assert await conn.fetchval(f"SELECT $1::{name} = $2::text::{name}", value, sent) is True
+
+
+@pytest.mark.parametrize(("name", "value"), MULTIRANGES, ids=_id)
+async def test_multirange_returns(conn: Any, name: str, value: Any) -> None:
+    if conn.get_server_version() < (14,):
+        pytest.skip("this server has no multiranges")
+    for suffix in ("", TEXT_RESULTS):
+        assert same(await conn.fetchval(f"SELECT $1::{name}{suffix}", value), value)
+        assert same(await conn.fetchval(f"SELECT $1::{name}[]{suffix}", [value, None]), [value, None])
+    assert await conn.fetchval(f"SELECT $1::{name} = $1::{name}::text::{name}", value) is True
 
 
 async def test_nan_returns(conn: Any) -> None:
@@ -301,8 +342,8 @@ async def schema(conn: Any) -> AsyncIterator[str]:
         ("numbers[]", [[1, 2], [3, 4, 5], None]),
         ("feeling", "ok"),
         ("feeling[]", ["ok"]),
-        ("place", "(1,2)"),
-        ("place[]", ["(1,2)", None]),
+        ("place", holisticpool.Point(1, 2)),
+        ("place[]", [holisticpool.Point(1, 2), None]),
         ("pair", "(1,x)"),
         ("pair[]", ['(1,"a b")', None]),
         ("span", "[1,2)"),
