@@ -23,6 +23,7 @@ static const hp_time CANCEL_AGAIN_US = 250 * HP_MS;
 static void on_ready(hp_watch *watch, unsigned events, hp_time now);
 static void on_timer(hp_timer *timer, hp_time now);
 static void check_free(hp_conn *conn);
+static void connection_lost(hp_conn *conn);
 
 #define CONN_OF(pointer, member)  ((hp_conn *)(void *)((char *)(pointer)-offsetof(hp_conn, member)))
 #define REQUEST_OF(timer_pointer) ((hp_request *)(void *)((char *)(timer_pointer)-offsetof(hp_request, timer)))
@@ -252,6 +253,8 @@ hp_conn_finish(hp_conn *conn, hp_request *req, const hp_error *err)
                      pg_encoding_to_char(PQclientEncoding(conn->pg)));
         hp_conn_break(conn, &encoding);
         err = &encoding;
+    } else if (PQstatus(conn->pg) == CONNECTION_BAD) {
+        connection_lost(conn);
     } else {
         /* The session takes its next request before this answer is decoded:
          * the server works meanwhile. */
@@ -538,8 +541,12 @@ receive(hp_conn *conn)
         hp_phase_answer(conn, conn->inflight.first, PQgetResult(conn->pg));
     }
     conn->in_receive = false;
-    if (conn->state == HP_CONN_READY && conn->pg != NULL) {
-        drop_notifications(conn); /* also takes in notices while nothing is in flight */
+    if (conn->state != HP_CONN_READY) {
+        return;
+    }
+    drop_notifications(conn); /* also takes in notices while nothing is in flight */
+    if (PQstatus(conn->pg) == CONNECTION_BAD) {
+        connection_lost(conn); /* what came made no sense, and libpq has closed the socket */
     }
 }
 
