@@ -640,9 +640,6 @@ take_error(hp_conn *conn, hp_request *req, hp_step step, PGresult *res)
     }
     if (step != HP_STEP_CLOSE && req->failure == NULL) {
         req->failure = res;
-        if (hp_phase_is_feeding(req)) {
-            feed_batch(conn, req); /* sends the synchronisation point */
-        }
         return;
     }
     PQclear(res);
@@ -700,11 +697,20 @@ hp_phase_answer(hp_conn *conn, hp_request *req, PGresult *res)
         return;
     }
     PQclear(res);
-    if (step == HP_STEP_EXECUTE && ++req->sets_done < req->sets_sent) {
-        return;
-    }
-    if (step == HP_STEP_EXECUTE && hp_phase_is_feeding(req)) {
-        return; /* more sets are on their way */
+    if (step == HP_STEP_EXECUTE) {
+        req->sets_done++;
+        if (hp_phase_is_feeding(req)) {
+            /* After an error the synchronisation point follows at once, but not
+             * before the NULL that ends the error's results: libpq drops that
+             * NULL if something is queued in front of it. */
+            if (req->failure != NULL) {
+                feed_batch(conn, req);
+            }
+            return;
+        }
+        if (req->sets_done < req->sets_sent) {
+            return;
+        }
     }
     if (++req->step == req->nsteps) {
         phase_done(conn, req);

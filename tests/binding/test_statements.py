@@ -629,11 +629,25 @@ async def test_executemany_of_fifty_thousand_rows(conn: Connection, table: str) 
     assert tuple(row) == (50_000, sum(range(50_000)), "name 9999")
 
 
-async def test_executemany_error_in_the_middle_of_many_rows_leaves_nothing(conn: Connection, table: str) -> None:
-    rows = [(i if i != 30_000 else 0, "x" * 100) for i in range(50_000)]
+@pytest.mark.parametrize("bad", [1, 63, 64, 65, 10_000, 49_999])
+async def test_executemany_error_among_many_rows_leaves_nothing_and_keeps_the_connection(
+    conn: Connection, table: str, bad: int
+) -> None:
+    pid = conn.get_server_pid()
+    rows = [(i if i != bad else 0, "x" * 100) for i in range(50_000)]
     with pytest.raises(exceptions.UniqueViolationError):
         await conn.executemany(f"INSERT INTO {table} VALUES ($1, $2)", rows)
     assert await conn.fetchval(f"SELECT count(*) FROM {table}") == 0
+    assert conn.get_server_pid() == pid
+
+
+async def test_executemany_that_cannot_be_prepared_keeps_the_connection(conn: Connection, table: str) -> None:
+    insert = f"INSERT INTO {table} (id, name) VALUES ($1, $2)"
+    await conn.executemany(insert, [(1, "a")])
+    await conn.execute(f"DEALLOCATE ALL; ALTER TABLE {table} RENAME COLUMN name TO other")
+    with pytest.raises(exceptions.UndefinedColumnError):
+        await conn.executemany(insert, [(i, "x" * 100) for i in range(2, 50_000)])
+    assert await conn.fetchval(f"SELECT count(*) FROM {table}") == 1
 
 
 async def test_executemany_with_results_drops_them(conn: Connection) -> None:
