@@ -25,10 +25,15 @@ def _bytes_in_use() -> int:
     return int(info.uordblks + info.hblkhd)
 
 
-def _measure() -> dict[str, int]:
-    # The cache of attribute look-ups keeps each name that was looked up, by its address.
+def settle() -> None:
+    """Bring the interpreter to where two measurements can be compared."""
+    # The cache of attribute look-ups keeps each name that was looked up, by its address, and None where it keeps none.
     getattr(sys, "_clear_internal_caches", sys._clear_type_cache)()
     gc.collect()
+
+
+def _measure() -> dict[str, int]:
+    settle()
     figures = {
         "gc objects": len(gc.get_objects()),
         "blocks": sys.getallocatedblocks(),

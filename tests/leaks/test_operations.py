@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from growth import growth
+from growth import growth, settle
 
 import holisticpool
 from holisticpool import Connection, Pool, Record, _core, exceptions
@@ -467,11 +467,11 @@ async def test_leaves_nothing_behind(name: str, single: Pool) -> None:
 async def references_after(pool: Pool, objects: list[Any], work: Work) -> list[int]:
     """How many more references each object has after some rounds of `work`."""
     await work(pool)
-    gc.collect()
+    settle()
     before = [sys.getrefcount(each) for each in objects]
     for _ in range(20):
         await work(pool)
-    gc.collect()
+    settle()
     after = [sys.getrefcount(each) for each in objects]
     return [now - then for now, then in zip(after, before, strict=True)]
 
