@@ -231,6 +231,9 @@ static void
 abandon(OperationObject *op)
 {
     PoolObject *pool = op->pool;
+    if (pool->generation != hp_fork_generation) {
+        return; /* in a forked child: the statement is the parent's */
+    }
     if (op->in_engine) {
         hp_request_abandon(&op->req);
         return;
