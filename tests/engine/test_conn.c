@@ -463,10 +463,10 @@ static hp_conn *locker;
 /* A batch larger than all buffers on the way, which the server cannot begin with: another session has locked
  * the table. */
 static call *
-start_a_long_batch(void)
+start_a_long_batch(const char *first)
 {
     enum { VALUE = 200000, MANY = 400 };
-    static const char TEXT[] = "INSERT INTO hp_long VALUES (left($1, 10))";
+    static const char TEXT[] = "INSERT INTO hp_long VALUES (left($1, 10 / (length($1) - 7)))";
     static char text[VALUE + 1];
     static const char *sets[MANY];
     memset(text, 'x', VALUE);
@@ -478,6 +478,7 @@ start_a_long_batch(void)
     must(run_leased(lease, batch(d, TEXT, 1, sets))); /* described and prepared: that needs the table, too */
     run_script("TRUNCATE hp_long");
     must(run_leased(locker, script(d, "BEGIN; LOCK TABLE hp_long IN SHARE MODE")));
+    sets[0] = first != NULL ? first : text;
     call *c = run_leased(lease, batch(d, TEXT, MANY, sets));
     REQUIRE(c->req != NULL && hp_phase_is_feeding(c->req));
     return c;
@@ -500,7 +501,7 @@ static void
 test_a_batch_left_while_it_is_sent_commits_nothing(void)
 {
     set_up();
-    call *c = start_a_long_batch();
+    call *c = start_a_long_batch(NULL);
     leave(c);
     CHECK(c->req == NULL);
     check_nothing_was_inserted();
@@ -511,10 +512,27 @@ static void
 test_a_batch_that_times_out_while_it_is_sent_commits_nothing(void)
 {
     set_up();
-    call *c = start_a_long_batch();
+    call *c = start_a_long_batch(NULL);
     c->req->timer.fire(&c->req->timer, hp_now()); /* as the reactor would */
     CHECK_INT(c->err.kind, HP_ERR_QUERY_TIMEOUT);
     check_nothing_was_inserted();
+    tear_down();
+}
+
+/* The answer that ends the sending comes while the socket is full. */
+static void
+test_a_batch_that_fails_while_it_is_sent_keeps_the_session(void)
+{
+    set_up();
+    int before = pid();
+    call *c = start_a_long_batch("7 chars"); /* divides by zero */
+    must(run_leased(locker, script(d, "ROLLBACK")));
+    wait_for(c);
+    CHECK_TEXT(c->err.sqlstate, "22012");
+    release(d, locker);
+    CHECK_TEXT(value_of("SELECT count(*) FROM hp_long"), "0");
+    run_script("DROP TABLE hp_long");
+    check_usable(before);
     tear_down();
 }
 
@@ -620,6 +638,7 @@ static const harness_case TESTS[] = {
     CASE(test_a_batch_inside_a_transaction_is_rolled_back_with_it),
     CASE(test_a_batch_left_while_it_is_sent_commits_nothing),
     CASE(test_a_batch_that_times_out_while_it_is_sent_commits_nothing),
+    CASE(test_a_batch_that_fails_while_it_is_sent_keeps_the_session),
     CASE(test_a_batch_of_large_rows_does_not_block_on_its_own_answers),
     CASE(test_a_script_may_have_several_statements),
     CASE(test_a_script_that_fails_is_rolled_back),
