@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
+
+from .redact import redact
 
 __all__ = (
     "ClientConfigurationError",
@@ -73,15 +74,7 @@ _POOLER_HINT = (
     "prepared statements, or set statement_cache_size=0."
 )
 
-_URI_PASSWORD = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://[^\s:@/]*:)\S*@")
-_KEYWORD_PASSWORD = re.compile(r"((?:\b|_)(?:ssl)?password\s*=\s*)('(?:\\.|[^'\\])*'?|[^\s&]+)", re.IGNORECASE)
-
 _SelfT = TypeVar("_SelfT", bound="InterfaceError")
-
-
-def redact(text: str) -> str:
-    """`text` with every password of a connection string in it replaced by `***`."""
-    return _KEYWORD_PASSWORD.sub(r"\1***", _URI_PASSWORD.sub(r"\1***@", text))
 
 
 def _with_notes(message: str, detail: str | None, hint: str | None) -> str:

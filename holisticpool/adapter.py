@@ -63,7 +63,11 @@ class SupabaseAsyncPGAdapter:
         self._connected = False
 
     async def fetch(self, query: str, *args: Any) -> list[Record]:
-        """Run *query* and return its rows. Raises DatabaseException."""
+        """Run *query* and return its rows. Raises DatabaseException.
+
+        An argument that does not fit its type counts as a failed query, since
+        DataError is a PostgresError, as in asyncpg.
+        """
         try:
             return await self._database.execute_query(query, *args)
         except PostgresError as error:
@@ -95,25 +99,26 @@ class SupabaseAsyncPGAdapter:
         try:
             probe = self._database.execute_one("SELECT 1 AS health_check")
             row = await asyncio.wait_for(probe, self.health_check_timeout)
-        except asyncio.TimeoutError as error:
-            said = describe(error)
-            if said == type(error).__name__:
-                said = f"no answer within {self.health_check_timeout:g} s"
-            return await self._unhealthy(said)
         except Exception as error:
-            return await self._unhealthy(describe(error))
+            return await self._unhealthy(error)
         return {
             "database": "connected",
             "pool_status": await self._database.get_pool_status(),
             "query_test": "failed" if row is None else "passed",
         }
 
-    async def _unhealthy(self, said: str) -> dict[str, Any]:
+    async def _unhealthy(self, error: Exception) -> dict[str, Any]:
         logger.error("Database health check failed")
         try:
             pool_status = await self._database.get_pool_status()
-        except Exception as error:
-            pool_status = {"status": "unavailable", "last_error": describe(error), "last_error_at": None}
+        except Exception as status_error:
+            pool_status = {"status": "unavailable", "last_error": describe(status_error), "last_error_at": None}
+        said = describe(error)
+        if isinstance(error, asyncio.TimeoutError) and not str(error):
+            # Our own bound, which knows nothing of the reason; the pool may.
+            said = f"no answer within {self.health_check_timeout:g} s"
+            if pool_status.get("last_error"):
+                said += f": {pool_status['last_error']}"
         return {"database": "error", "error": said, "pool_status": pool_status}
 
 

@@ -18,9 +18,10 @@ from collections.abc import Mapping
 
 from . import _errors, _sqlstates
 from ._errors import *  # noqa: F403
-from ._errors import InterfaceError, PostgresError, redact
+from ._errors import InterfaceError, PostgresError
 from ._sqlstates import *  # noqa: F403
 from ._sqlstates import DataError
+from .redact import redact
 
 __all__: tuple[str, ...] = ("ClientDataError",)
 __all__ += _errors.__all__

@@ -15,7 +15,7 @@ MASK = "***"
 
 # Greedy up to the last "@" of the word: a password that should have been
 # percent-encoded, and was not, may itself hold "@" or "/".
-_URI = re.compile(r"(\bpostgres(?:ql)?(?:\+\w+)?://[^\s:/?#@]*):\S*@", re.IGNORECASE)
+_URI = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/?#@]*):\S*@", re.IGNORECASE)
 _SECRET_KEYWORD = r"\w*(?:password|client_secret|scram_client_key|scram_server_key)"
 _KEYWORD = re.compile(rf"(\b{_SECRET_KEYWORD}\s*=\s*)('(?:[^'\\]|\\.)*'?|(?:[^\s&'\"\\]|\\.)+)", re.IGNORECASE)
 _SQL = re.compile(r"(\bpassword\s+)(?:e?'(?:[^'\\]|''|\\.)*'?|(\$\w*\$).*?(?:\2|$))", re.IGNORECASE | re.DOTALL)

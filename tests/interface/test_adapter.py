@@ -8,6 +8,7 @@ import pickle
 from collections.abc import Callable
 
 import pytest
+from observing import until
 from servers import PostgresServer
 
 import holisticpool
@@ -157,6 +158,12 @@ async def test_other_error_keeps_prefix_and_cause(adapter: SupabaseAsyncPGAdapte
     assert isinstance(caught.value.__cause__, holisticpool.InterfaceError)
 
 
+async def test_argument_of_the_wrong_type_is_a_failed_query(adapter: SupabaseAsyncPGAdapter) -> None:
+    with pytest.raises(DatabaseException, match=r"^Database query failed: invalid input for query argument") as caught:
+        await adapter.fetch("SELECT $1::int", "one")
+    assert isinstance(caught.value.__cause__, holisticpool.DataError)
+
+
 async def test_timeout_is_an_unexpected_database_error(
     database: DatabasePool, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,6 +284,22 @@ async def test_health_check_of_a_stopped_server_is_an_error_report(
     assert health["database"] == "error"
     assert health["error"]
     assert server.password not in str(health)
+
+
+async def test_health_check_says_why_nobody_answered(
+    database: DatabasePool, own_server: OwnServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SupabaseAsyncPGAdapter, "health_check_timeout", 0.2)
+    server = own_server()
+    await database.initialize(server.dsn())
+    server.stop()
+
+    async def is_explained() -> bool:
+        health = await SupabaseAsyncPGAdapter().health_check()
+        reason = health["pool_status"].get("last_error")
+        return reason is not None and health["error"] == f"no answer within 0.2 s: {reason}"
+
+    await until(is_explained, "the health check says why it got no answer")
 
 
 async def test_health_check_answers_while_open_sessions_hang(
