@@ -1,4 +1,4 @@
-"""Fixtures of the binding's tests: pools of the shared server, and one whose only connection is leased."""
+"""Fixtures of the binding's tests: pools, leases, sessions and a table on the shared server."""
 
 from __future__ import annotations
 
@@ -25,8 +25,24 @@ async def single(dsn: str) -> AsyncIterator[Pool]:
 
 
 @pytest.fixture
+async def held(single: Pool) -> AsyncIterator[Connection]:
+    """The only connection of `single`, leased."""
+    connection = await single.acquire()
+    yield connection
+    await single.release(connection)
+
+
+@pytest.fixture
 async def conn(dsn: str) -> AsyncIterator[Connection]:
     """A session of its own."""
     made = await holisticpool.connect(dsn)
     yield made
     await made.close()
+
+
+@pytest.fixture
+async def table(conn: Connection) -> AsyncIterator[str]:
+    """A table of the session: (id int PRIMARY KEY, name text)."""
+    await conn.execute("CREATE TEMP TABLE binding_t (id int PRIMARY KEY, name text)")
+    yield "binding_t"
+    await conn.execute("DROP TABLE binding_t")
