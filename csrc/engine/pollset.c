@@ -58,8 +58,7 @@ hp_pollset_set(hp_pollset *set, int fd, unsigned events, void *key)
     if (epoll_ctl(set->fd, EPOLL_CTL_MOD, fd, &event) == 0) {
         return 0;
     }
-    /* libpq closes and reopens sockets while it connects; the kernel drops a
-     * closed one from the set by itself. */
+    /* not in the set yet */
     if (errno != ENOENT) {
         return -1;
     }

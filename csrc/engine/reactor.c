@@ -3,8 +3,10 @@
  */
 #include "engine/reactor.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { FIRST_HEAP_SIZE = 32 };
 
@@ -33,14 +35,19 @@ hp_reactor_watch(hp_reactor *reactor, hp_watch *watch, int fd, unsigned events)
     if (watch->fd == fd && watch->events == events) {
         return 0;
     }
-    if (watch->fd >= 0 && watch->fd != fd) {
+    if (watch->fd != fd) {
         hp_reactor_unwatch(reactor, watch);
-    }
-    if (hp_pollset_set(&reactor->set, fd, events, watch) < 0) {
-        return -1;
+        watch->own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        if (watch->own < 0) {
+            return -1;
+        }
     }
     watch->fd = fd;
     watch->events = events;
+    if (hp_pollset_set(&reactor->set, watch->own, events, watch) < 0) {
+        hp_reactor_unwatch(reactor, watch);
+        return -1;
+    }
     return 0;
 }
 
@@ -50,7 +57,9 @@ hp_reactor_unwatch(hp_reactor *reactor, hp_watch *watch)
     if (watch->fd < 0) {
         return;
     }
-    hp_pollset_remove(&reactor->set, watch->fd);
+    hp_pollset_remove(&reactor->set, watch->own);
+    close(watch->own);
+    watch->own = -1;
     watch->fd = -1;
     watch->events = 0;
     for (int i = reactor->batch_next; i < reactor->batch_len; i++) {

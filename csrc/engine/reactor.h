@@ -10,6 +10,10 @@
  *
  * Invariants
  *   - heap[t->slot - 1] == t for each started timer; slot is 0 when stopped.
+ *   - In the poll set are descriptors of our own (dup) only. libpq closes its
+ *     sockets when it sees fit, and a closed descriptor leaves the set by itself
+ *     only if no forked child holds a copy of it: it would stay, with a pointer
+ *     to a watch that is gone, and could not be taken out any more.
  *   - A callback may start, stop, watch, unwatch and free anything, its own
  *     object included: events already fetched for an unwatched watch are
  *     dropped, and a due timer is taken out of the heap before it fires.
@@ -29,7 +33,8 @@ typedef struct hp_timer {
 } hp_timer;
 
 typedef struct hp_watch {
-    int fd;          /* -1: not watched */
+    int fd;          /* what was asked for; -1: not watched */
+    int own;         /* our own descriptor of the same socket: the one in the poll set */
     unsigned events; /* HP_READ | HP_WRITE as last asked for */
     void (*ready)(struct hp_watch *watch, unsigned events, hp_time now);
 } hp_watch;

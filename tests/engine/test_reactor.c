@@ -459,7 +459,7 @@ test_an_old_event_is_not_taken_for_the_new_socket_of_the_same_number(void)
 }
 
 /* libpq closes and reopens its socket while it connects, without telling: the number is the same, the
- * kernel has dropped the old socket from the set. */
+ * old socket is still watched through the reactor's own descriptor of it. */
 static void
 test_a_socket_reopened_under_its_number_is_watched_again(void)
 {
@@ -476,6 +476,27 @@ test_a_socket_reopened_under_its_number_is_watched_again(void)
     hp_reactor_run(&reactor);
     CHECK_INT(s->calls, 1);
     free_source(s);
+    hp_reactor_destroy(&reactor);
+}
+
+/* A forked child, here a second descriptor, keeps the socket open that libpq has closed: the kernel would not
+ * drop it from the set by itself, nor could it be taken out by a number that is closed. */
+static void
+test_a_socket_closed_while_a_child_has_a_copy_is_forgotten(void)
+{
+    set_up();
+    source *s = new_source(on_read);
+    int of_the_child = dup(s->ends[0]);
+    REQUIRE(of_the_child >= 0);
+    close(s->ends[0]);
+    hp_reactor_unwatch(&reactor, &s->watch);
+    poke(s);
+    CHECK(!is_readable(0));
+    hp_reactor_run(&reactor);
+    CHECK_INT(s->calls, 0);
+    close(of_the_child);
+    close(s->ends[1]);
+    free(s);
     hp_reactor_destroy(&reactor);
 }
 
@@ -538,6 +559,7 @@ main(void)
     RUN(test_a_watch_may_be_freed_by_its_own_callback);
     RUN(test_an_old_event_is_not_taken_for_the_new_socket_of_the_same_number);
     RUN(test_a_socket_reopened_under_its_number_is_watched_again);
+    RUN(test_a_socket_closed_while_a_child_has_a_copy_is_forgotten);
     RUN(test_what_is_asked_for_can_be_changed);
     RUN(test_a_descriptor_that_is_none_is_refused);
     return harness_end();
