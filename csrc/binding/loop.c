@@ -418,6 +418,7 @@ on_readable(PyObject *self, PyObject *unused)
     PoolObject *pool = (PoolObject *)self;
     (void)unused;
     if (pool->generation == hp_fork_generation) {
+        pool->thread = PyThread_get_thread_ident();
         hp_pool_run_reactor(pool->engine);
         hp_wakeup_end_run(pool);
     }

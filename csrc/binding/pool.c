@@ -52,6 +52,7 @@ hp_pool_check_loop(PoolObject *pool)
                         "the pool belongs to another event loop than the one that is running");
         return -1;
     }
+    pool->thread = PyThread_get_thread_ident();
     return 0;
 }
 

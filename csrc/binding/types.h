@@ -48,6 +48,7 @@ typedef struct PoolObject {
     hp_pool *engine; /* NULL before __init__ */
     PyObject *loop;
     PyObject *call_soon; /* loop.call_soon, bound */
+    unsigned long thread; /* in which the loop ran last */
     bool reading;        /* registered with the loop */
     unsigned generation; /* of forks: another one than now means a child */
     bool dedicated;

@@ -58,17 +58,32 @@ report(PyObject *callback, OperationObject *op)
     Py_XDECREF(exception);
 }
 
+/* Have the loop run `callback` soon. A lease can also end where the last reference
+ * to it goes: by garbage collection, in any thread. The loop refuses call_soon()
+ * there, or sleeps on. */
+static int
+call_soon(PoolObject *pool, PyObject *const *args, size_t nargs, PyObject *kwnames)
+{
+    PyObject *method = Py_NewRef(pool->call_soon);
+    if (PyThread_get_thread_ident() != pool->thread) {
+        Py_SETREF(method, PyObject_GetAttrString(pool->loop, "call_soon_threadsafe"));
+    }
+    PyObject *handle = method ? PyObject_Vectorcall(method, args, nargs, kwnames) : NULL;
+    Py_XDECREF(method);
+    Py_XDECREF(handle);
+    return handle == NULL ? -1 : 0;
+}
+
 static PyObject *run_batch(PyObject *batch, PyObject *unused);
 static PyMethodDef run_batch_def = {"run_wakeups", run_batch, METH_NOARGS, NULL};
 
 static int
-call_soon(PoolObject *pool, PyObject *batch)
+schedule_batch(PoolObject *pool, PyObject *batch)
 {
     PyObject *run = PyCFunction_New(&run_batch_def, batch);
-    PyObject *handle = run ? PyObject_CallOneArg(pool->call_soon, run) : NULL;
+    int rc = run ? call_soon(pool, &run, 1, NULL) : -1;
     Py_XDECREF(run);
-    Py_XDECREF(handle);
-    return handle == NULL ? -1 : 0;
+    return rc;
 }
 
 /* What is left of a batch that SystemExit or KeyboardInterrupt has ended. */
@@ -82,7 +97,7 @@ schedule_rest(PyObject *batch, Py_ssize_t done)
     PyErr_Fetch(&type, &value, &traceback);
     PoolObject *pool = ((OperationObject *)PyList_GET_ITEM(batch, done + OPERATION))->pool;
     PyObject *rest = PyList_GetSlice(batch, done, PyList_GET_SIZE(batch));
-    if (rest == NULL || call_soon(pool, rest) < 0) {
+    if (rest == NULL || schedule_batch(pool, rest) < 0) {
         PyErr_WriteUnraisable(batch);
     }
     Py_XDECREF(rest);
@@ -114,7 +129,7 @@ join_batch(OperationObject *op, PyObject *callback, PyObject *context)
     PoolObject *pool = op->pool;
     if (pool->batch == NULL) {
         pool->batch = PyList_New(0);
-        if (pool->batch == NULL || call_soon(pool, pool->batch) < 0) {
+        if (pool->batch == NULL || schedule_batch(pool, pool->batch) < 0) {
             Py_CLEAR(pool->batch);
             return -1;
         }
@@ -136,9 +151,7 @@ hp_wakeup_schedule(OperationObject *op, PyObject *callback, PyObject *context)
         rc = join_batch(op, callback, context);
     } else {
         PyObject *args[] = {callback, (PyObject *)op, context};
-        PyObject *handle = PyObject_Vectorcall(op->pool->call_soon, args, 2, op->pool->state->binding.kw_context);
-        rc = handle == NULL ? -1 : 0;
-        Py_XDECREF(handle);
+        rc = call_soon(op->pool, args, 2, op->pool->state->binding.kw_context);
     }
     if (rc < 0) {
         PyErr_WriteUnraisable(callback); /* the loop is closed: nobody waits any more */

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import gc
 import pickle
+import threading
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 import holisticpool
 from holisticpool import Connection, Pool, exceptions
 
+GUARD_S = 20  # far beyond what is under test
 RELEASED = "connection has been released back to the pool"
 
 
@@ -345,6 +347,23 @@ async def test_dropped_lease_gives_itself_back_and_warns(single: Pool) -> None:
         gc.collect()
     assert single.get_idle_size() == 1
     assert await single.fetchval("SELECT 1") == 1
+
+
+@pytest.mark.parametrize("debug", [False, True])
+async def test_lease_dropped_in_another_thread_goes_to_who_waits(single: Pool, debug: bool) -> None:
+    held = [await single.acquire()]
+    waiting = asyncio.ensure_future(single.acquire())
+    await asyncio.sleep(0)
+    loop = asyncio.get_running_loop()
+    loop.set_debug(debug)  # then call_soon() refuses to be called in another thread
+    with pytest.warns(ResourceWarning, match="was never released"):
+        dropping = threading.Thread(target=held.clear)
+        dropping.start()
+        connection = await asyncio.wait_for(waiting, GUARD_S)
+        dropping.join()
+    loop.set_debug(False)
+    assert await connection.fetchval("SELECT 1") == 1
+    await single.release(connection)
 
 
 async def test_dropped_lease_serves_who_waits(single: Pool) -> None:
