@@ -84,9 +84,13 @@ build_and_suite() {
     ensure_build "$1" "$2" && suite "$@"
 }
 
-# The second run also takes the other libpq and the other event loop.
-suite_on_18() {
+# The other server with the other libpq, and also the other event loop.
+on_18() {
     export PG_CONFIG="$embedded" HOLISTICPOOL_TEST_PG_BIN="$embedded_bin" HOLISTICPOOL_TEST_LOOP=uvloop
+}
+
+suite_on_18() {
+    on_18
     build_and_suite libpq18 "$root/.venv" -n "$workers" -q -m "not packaging"
 }
 
@@ -101,18 +105,25 @@ clang_syntax() {
         -I"$python_include" -I"$(pg_config --includedir)" {} +
 }
 
-# The whole suite on the extension with AddressSanitizer and UBSan. They must be loaded before Python, and
-# see single blocks only if Python does not carve them out of its own arenas. Leaks are not looked for here:
-# the interpreter keeps too much at its end; the suite's own repeated runs do that.
+# sanitized BUILD PYTEST-ARGUMENT...: the suite on the extension with AddressSanitizer and UBSan. They must be
+# loaded before Python, and see single blocks only if Python does not carve them out of its own arenas. Leaks
+# are not looked for here: the interpreter keeps too much at its end; tests/leaks does that.
 sanitized() {
     export HOLISTICPOOL_SANITIZE=address,undefined
-    ensure_build sanitized "$root/.venv" || return 1
+    ensure_build "$1" "$root/.venv" || return 1
     export PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1
-    export PYTHONPATH="$DEV/build/sanitized/lib"
+    export PYTHONPATH="$DEV/build/$1/lib"
+    shift
     # Not `suite`: the preloading is for Python alone, not for timeout(1).
     timeout -k 30 "$stage_timeout" \
         env LD_PRELOAD="$(gcc -print-file-name=libasan.so):$(gcc -print-file-name=libubsan.so)" \
-        .venv/bin/pytest -n "$workers" -q -m "not slow and not packaging"
+        .venv/bin/pytest -n "$workers" -q -m "not slow and not packaging" "$@"
+}
+
+# Newer libpq takes other ways to cancel and to flush. The codecs know no libpq.
+sanitized_on_18() {
+    on_18
+    sanitized sanitized18 --ignore tests/codec --ignore tests/bench
 }
 
 only_suite() {
@@ -149,7 +160,8 @@ everything() {
     stage "CPython 3.$python_minor, PostgreSQL $debian_major" \
         suite main "$root/.venv" -n "$workers" -q
     stage "CPython 3.$python_minor, PostgreSQL 18, its libpq, uvloop" suite_on_18
-    stage "CPython 3.$python_minor, ASan and UBSan" sanitized
+    stage "ASan and UBSan, PostgreSQL $debian_major" sanitized sanitized
+    stage "ASan and UBSan, PostgreSQL 18, its libpq, uvloop" sanitized_on_18
 
     for minor in $(seq "$MIN_PYTHON_MINOR" "$MAX_PYTHON_MINOR"); do
         [ "$minor" -ne "$python_minor" ] || continue
