@@ -277,15 +277,20 @@ static void
 take_codecs(ConnectionObject *self, hp_codec_set *set)
 {
     PoolObject *pool = self->pool;
-    if (hp_codec_set_equal(set, pool->codecs)) {
+    hp_codec_set *of_pool = pool->codecs;
+    hp_codec_set *of_session = self->conn->user;
+    if (hp_codec_set_equal(set, of_pool)) {
         hp_codec_set_unref(set);
-        set = hp_codec_set_ref(pool->codecs);
-    } else {
-        hp_codec_set_unref(pool->codecs);
-        pool->codecs = hp_codec_set_ref(set);
+        set = of_pool;
     }
-    hp_codec_set_unref(self->conn->user);
-    self->conn->user = set;
+    pool->codecs = set;
+    self->conn->user = hp_codec_set_ref(set);
+    if (set == of_pool) {
+        of_pool = NULL; /* the pool keeps its reference */
+    }
+    /* Only now: finalizers of the user's functions may do anything. */
+    hp_codec_set_unref(of_pool);
+    hp_codec_set_unref(of_session);
 }
 
 static PyObject *

@@ -220,9 +220,10 @@ hp_params_bind(OperationObject *op, hp_codec_set *codecs)
         return -1;
     }
     if (op->plan != plan) {
-        hp_plan_unref(op->plan);
+        hp_plan *before = op->plan;
         plan->refs++;
         op->plan = plan;
+        hp_plan_unref(before);
     }
     op->req.bound_for = codecs;
     op->req.result_format = plan->text ? 0 : 1;

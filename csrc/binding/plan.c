@@ -150,8 +150,9 @@ hp_plan_for(OperationObject *op, hp_codec_set *codecs)
         }
     }
     if (count >= MOST_PLANS) {
-        hp_plan_unref(base->next);
+        hp_plan *others = base->next;
         base->next = NULL;
+        hp_plan_unref(others);
     }
     hp_plan *plan = new_plan(base->nparams, base->ncolumns, codecs);
     if (plan == NULL) {
@@ -247,7 +248,11 @@ hp_plan_looked_up(OperationObject *op, const PGresult *rows)
     if (rc < 0) {
         return HP_FAILED;
     }
-    if (fill_codecs(op->pool->registry, plan) > 0) {
+    int unknown = fill_codecs(op->pool->registry, plan);
+    if (unknown < 0) {
+        return HP_FAILED;
+    }
+    if (unknown > 0) {
         PyErr_SetString(op->pool->state->errors.InternalClientError, "a type of the statement could not be looked up");
         return HP_FAILED;
     }
@@ -342,6 +347,10 @@ plan_of_result(OperationObject *op, const PGresult *result)
     }
     int unknown = fill_codecs(op->pool->registry, plan);
     bool binary = plan->ncolumns > 0 && PQfformat(result, 0) == 1;
+    if (unknown < 0) {
+        hp_plan_unref(plan);
+        return NULL;
+    }
     if (unknown > 0 || (binary && plan->text)) {
         PyErr_SetString(op->pool->state->errors.InternalClientError,
                         "the result has other columns than the statement was described with, and of unknown types");

@@ -47,10 +47,10 @@ typedef struct PoolObject {
     PyObject_HEAD struct hp_state *state;
     hp_pool *engine; /* NULL before __init__ */
     PyObject *loop;
-    PyObject *call_soon; /* loop.call_soon, bound */
+    PyObject *call_soon;  /* loop.call_soon, bound */
     unsigned long thread; /* in which the loop ran last */
-    bool reading;        /* registered with the loop */
-    unsigned generation; /* of forks: another one than now means a child */
+    bool reading;         /* registered with the loop */
+    unsigned generation;  /* of forks: another one than now means a child */
     bool dedicated;
     bool finished;        /* closed, terminated or abandoned */
     PyObject *statements; /* dict: str -> capsule of an hp_entry, oldest first */

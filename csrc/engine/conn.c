@@ -55,10 +55,9 @@ void
 hp_conn_forget_statements(hp_conn *conn)
 {
     hp_stmt_cache_clear(&conn->stmts);
-    for (int i = 0; i < conn->to_close.count; i++) {
-        hp_stmt_unref(conn->to_close.items[i]);
+    while (conn->to_close.count > 0) {
+        hp_stmt_unref(conn->to_close.items[--conn->to_close.count]);
     }
-    conn->to_close.count = 0;
     conn->unnamed = 0;
 }
 
@@ -79,14 +78,21 @@ release_session(hp_conn *conn)
         close(conn->closing_fd);
         conn->closing_fd = -1;
     }
-    hp_conn_forget_statements(conn);
-    if (conn->user != NULL) {
-        void *user = conn->user;
-        conn->user = NULL;
-        conn->env->up->session_closed(conn->env->user, user);
-    }
     conn->pipeline = conn->copy_out = conn->probe_due = false;
     conn->state = HP_CONN_CLOSED;
+}
+
+/* What the binding keeps for the session. Last of all, since its finalizers may be
+ * code of the user, which finds the end of the session complete. */
+static void
+drop_attachments(hp_conn *conn)
+{
+    void *user = conn->user;
+    conn->user = NULL;
+    hp_conn_forget_statements(conn);
+    if (user != NULL) {
+        conn->env->up->session_closed(conn->env->user, user);
+    }
 }
 
 void
@@ -742,6 +748,7 @@ hp_conn_break(hp_conn *conn, const hp_error *err)
         hp_request_remove(&conn->inflight, req);
         fail_request(conn, req, &reason);
     }
+    drop_attachments(conn);
 }
 
 void
@@ -788,6 +795,7 @@ hp_conn_discard(hp_conn *conn, bool forked)
         hp_request_remove(&conn->inflight, req);
         let_go(conn, req);
     }
+    drop_attachments(conn);
 }
 
 bool

@@ -476,6 +476,9 @@ hp_pool_settle(hp_conn *conn)
         conn->use = HP_USE_SETTLING;
         if (script == RESET_WITH_STATEMENTS || script == ROLLBACK_AND_RESET_WITH_STATEMENTS) {
             hp_conn_forget_statements(conn);
+            if (conn->state != HP_CONN_READY) {
+                return; /* a finalizer of theirs has ended the session */
+            }
         }
         conn->touched = conn->prepares = false;
         conn->settings_due = conn->plain_startup && script != ROLLBACK_ONLY;

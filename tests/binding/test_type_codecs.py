@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -137,3 +138,57 @@ async def test_decoder_that_fails_reaches_the_caller_and_keeps_the_connection(ds
         assert await connection.fetchval("SELECT 2") == 2
     finally:
         await connection.close()
+
+
+class _Codec:
+    """A codec of the user, whose end has effects."""
+
+    def __init__(self, at_end: Callable[[], Any]) -> None:
+        self.at_end = at_end
+
+    def __call__(self, value: Any) -> str:
+        return str(value)
+
+    def __del__(self) -> None:
+        self.at_end()
+
+
+_INT4 = 23
+
+
+@pytest.mark.parametrize("end", ["release", "terminate", "terminate the pool"])
+async def test_end_of_a_codec_may_end_its_session_while_that_is_being_closed(dsn: str, end: str) -> None:
+    pool = await holisticpool.create_pool(dsn, min_size=2, max_size=2)
+    connection, other = await pool.acquire(), await pool.acquire()
+    await connection.execute("SET application_name = 'touched'")
+    ended = []
+
+    def at_end() -> None:
+        ended.append(end)
+        if end == "release":
+            pool.release(connection)
+        elif end == "terminate":
+            connection.terminate()
+        else:
+            pool.terminate()
+
+    # without a statement in between, whose plan would keep the codec
+    connection._set_codec(_INT4, str, _Codec(at_end), True)
+    other._set_codec(_INT4, str, int, True)
+    connection.terminate()
+    assert ended == [end]
+    await pool.release(connection)
+    await pool.release(other)
+    if end != "terminate the pool":
+        assert await asyncio.gather(*(pool.fetchval("SELECT $1::int4", n) for n in range(4))) == list(range(4))
+        assert pool.get_size() <= 2
+        await pool.close()
+
+
+async def test_end_of_a_codec_may_release_the_session_that_gets_another(dsn: str) -> None:
+    async with holisticpool.create_pool(dsn, min_size=1, max_size=1) as pool:
+        connection = await pool.acquire()
+        connection._set_codec(_INT4, str, _Codec(lambda: pool.release(connection)), True)
+        connection._set_codec(_INT4, str, int, True)
+        assert connection._released
+        assert await pool.fetchval("SELECT $1::int4", 7) == 7
