@@ -330,6 +330,8 @@ def main() -> int:
     parser.add_argument("--once", action="store_true", help="end after the report; status 0 only if all criteria hold")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long each load lasts (default 5)")
     arguments = parser.parse_args()
+    # A script that starts the demo in the background makes it ignore SIGINT; the others come by way of it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGHUP, interrupt)
     try:
