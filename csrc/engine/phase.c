@@ -414,6 +414,11 @@ described(hp_conn *conn, hp_request *req)
         }
         return;
     }
+    if (stmt->param_types != NULL && !req->retried && !hp_stmt_agrees(stmt, req->result)) {
+        /* Its description is another session's, which looks up the types, and is outdated by now. */
+        start_over(conn, req);
+        return;
+    }
     if (hp_stmt_describe(stmt, req->result) < 0) {
         finish_with(conn, req, HP_ERR_NO_MEMORY, "out of memory");
         return;

@@ -118,6 +118,46 @@ test_a_lookup_may_come_between_description_and_execution(void)
     tear_down();
 }
 
+/* Read no more answers, or read them again. */
+static void
+watch_for(hp_conn *conn, unsigned events)
+{
+    REQUIRE(hp_reactor_watch(&d->pool->env.reactor, &conn->watch, PQsocket(conn->pg), events) == 0);
+}
+
+static void
+stop_in_lookup(call *c)
+{
+    WAIT_UNTIL(d, c->req->phase == HP_PHASE_LOOKUP);
+    watch_for(c->req->conn, 0);
+}
+
+static void
+test_descriptions_that_differ_are_not_mixed_while_types_are_looked_up(void)
+{
+    set_up();
+    hp_conn *other = acquire(d);
+    must(run_leased(other, script(d, "CREATE TABLE drift (c int)")));
+    call *a = statement(d, "SELECT c FROM drift");
+    a->describe_answer = HP_LOOKUP;
+    run_leased(lease, a);
+    stop_in_lookup(a);
+    must(run_leased(other, script(d, "ALTER TABLE drift ALTER c TYPE text")));
+    call *b = statement(d, "SELECT c FROM drift");
+    b->describe_answer = HP_LOOKUP;
+    run_leased(other, b);
+    stop_in_lookup(b);
+    CHECK_INT(b->renewed, 1);
+    CHECK(a->req->stmt != b->req->stmt);
+    watch_for(lease, HP_READ);
+    watch_for(other, HP_READ);
+    must(a);
+    must(b);
+    must(run_leased(other, script(d, "DROP TABLE drift")));
+    release(d, other);
+    tear_down();
+}
+
 static void
 test_what_the_binding_refuses_leaves_the_session_usable(void)
 {
@@ -618,6 +658,7 @@ static const harness_case TESTS[] = {
     CASE(test_what_one_session_has_described_serves_the_other),
     CASE(test_two_sessions_describing_at_once_agree),
     CASE(test_a_lookup_may_come_between_description_and_execution),
+    CASE(test_descriptions_that_differ_are_not_mixed_while_types_are_looked_up),
     CASE(test_what_the_binding_refuses_leaves_the_session_usable),
     CASE(test_server_errors_come_with_their_state),
     CASE(test_an_empty_statement_is_answered),
