@@ -237,6 +237,7 @@ ready_for_use(hp_conn *conn)
 {
     hp_pool *pool = conn->pool;
     pool->opening--;
+    pool->failures = 0; /* not before: an init hook that fails each time is to be tried less and less often */
     hp_pool_settle(conn);
     opening_decided(pool);
     hp_janitor_grow(pool);
@@ -248,7 +249,6 @@ hp_janitor_opened(hp_conn *conn)
     hp_pool *pool = conn->pool;
     pool->env.stats.connects++;
     pool->tried = pool->last_connect_ok = true;
-    pool->failures = 0;
     if (pool->config.max_lifetime != HP_NEVER) {
         /* up to a tenth earlier, so that a pool is not replaced all at once */
         hp_time most = pool->config.max_lifetime;

@@ -470,6 +470,27 @@ test_a_hook_that_fails_costs_the_session(void)
 }
 
 static void
+refuse(hp_conn *conn)
+{
+    hp_pool_session_ready(conn, false, "says no");
+}
+
+static void
+test_a_hook_that_keeps_failing_is_tried_less_and_less_often(void)
+{
+    d = hooked_pool(0);
+    REQUIRE(hp_pool_open(d->pool) == 0);
+    d->then_opened = refuse;
+    call *waiting = submit(statement(d, "SELECT 1"));
+    WAIT_UNTIL(d, d->pool->env.stats.connection_errors == 3);
+    CHECK_INT(d->pool->failures, 3);
+    d->then_opened = NULL;
+    must(waiting);
+    CHECK_INT(d->pool->failures, 0);
+    driver_free(d);
+}
+
+static void
 test_a_session_lost_in_the_hook_is_a_failed_attempt(void)
 {
     d = hooked_pool(1);
@@ -548,6 +569,7 @@ static const harness_case TESTS[] = {
     CASE(test_requests_wait_for_the_opening),
     CASE(test_a_session_is_set_up_before_its_first_use),
     CASE(test_a_hook_that_fails_costs_the_session),
+    CASE(test_a_hook_that_keeps_failing_is_tried_less_and_less_often),
     CASE(test_a_session_lost_in_the_hook_is_a_failed_attempt),
     CASE(test_a_hook_that_leaves_a_transaction_open_has_it_rolled_back),
     CASE(test_the_pool_may_end_in_the_hook),
