@@ -295,6 +295,22 @@ bind_known(OperationObject *op, hp_codec_set *codecs)
     return hp_params_bind(op, codecs);
 }
 
+/* A subclass of str may come with methods of its own, __eq__ for example, which
+ * must not run in the middle of what the engine does. */
+static int
+take_plain_text(OperationObject *op)
+{
+    if (!PyUnicode_Check(op->query) || PyUnicode_CheckExact(op->query)) {
+        return 0;
+    }
+    PyObject *text = PyUnicode_FromObject(op->query);
+    if (text == NULL) {
+        return -1;
+    }
+    Py_SETREF(op->query, text);
+    return 0;
+}
+
 static int
 prepare_request(OperationObject *op)
 {
@@ -322,7 +338,7 @@ prepare_request(OperationObject *op)
                      HP_MAX_PARAMS, PyTuple_GET_SIZE(op->args));
         return -1;
     }
-    req->stmt = hp_statement_get(op->pool, op->query);
+    req->stmt = take_plain_text(op) == 0 ? hp_statement_get(op->pool, op->query) : NULL;
     if (req->stmt == NULL) {
         return -1;
     }

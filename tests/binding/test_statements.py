@@ -461,3 +461,16 @@ async def test_time_limit_for_executemany_is_for_all_together(conn: Connection) 
 async def test_time_limit_that_is_no_number_is_a_value_error(pool: Pool, method: str, timeout: Any) -> None:
     with pytest.raises(ValueError):
         await getattr(pool, method)("SELECT 1", timeout=timeout)
+
+
+async def test_statement_of_a_subclass_of_str_is_its_text_alone(pool: Pool) -> None:
+    class Query(str):
+        __hash__ = None  # type: ignore[assignment]
+
+        def __eq__(self, other: object) -> bool:
+            raise AssertionError("code of the user in the middle of the pool's work")
+
+    for _ in range(2):
+        assert await pool.fetchval(Query("SELECT 1")) == 1
+        assert await pool.execute(Query("SELECT 2")) == "SELECT 1"
+        await pool.executemany(Query("SELECT $1::int4"), [(3,)])
