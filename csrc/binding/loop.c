@@ -163,10 +163,13 @@ static const char JOB_NAME[] = "holisticpool.resolution";
 static void
 free_job(PyObject *capsule)
 {
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
     hp_resolution *job = PyCapsule_GetPointer(capsule, JOB_NAME);
     if (job != NULL && PyCapsule_GetContext(capsule) == NULL) {
         hp_resolution_done(job, 0, NULL, "the event loop is gone");
     }
+    PyErr_Restore(type, value, traceback);
 }
 
 static void
