@@ -240,6 +240,33 @@ static PyMethodDef core_functions[] = {
 
 /* ---- the module ---- */
 
+static PyObject *
+describe_rows(void *ctx, PyObject *names)
+{
+    return hp_record_desc_new(ctx, names);
+}
+
+static PyObject *
+make_row(void *ctx, PyObject *description)
+{
+    hp_record_state *state = ctx;
+    return hp_record_new(state, state->RecordType, description);
+}
+
+/* Composite values are Records: codec/ is below binding/ and gets what it needs as functions. */
+static void
+lend_records(hp_state *state)
+{
+    state->codec.rows = (hp_rows){
+        .ctx = &state->record,
+        .type = state->record.RecordType,
+        .describe = describe_rows,
+        .make = make_row,
+        .set = hp_record_set_item,
+        .finish = hp_record_finish,
+    };
+}
+
 static int
 core_exec(PyObject *module)
 {
@@ -248,6 +275,7 @@ core_exec(PyObject *module)
         hp_record_init(module, &state->record) < 0 || hp_binding_init(module, &state->binding) < 0) {
         return -1;
     }
+    lend_records(state);
     return 0;
 }
 

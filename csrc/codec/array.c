@@ -82,10 +82,15 @@ is_dimension(hp_codec_state *state, const hp_codec *element, PyObject *obj)
     if (PyList_Check(obj) && base_of(element)->kind == HP_CODEC_MULTIRANGE) {
         return !is_multirange(state, obj);
     }
-    if (PyTuple_Check(obj) || PyObject_TypeCheck(obj, (PyTypeObject *)state->Path)) {
+    if (PyTuple_Check(obj)) {
         return 0;
     }
-    return hp_is_array_container(state, obj);
+    int usable = hp_is_array_container(state, obj);
+    if (usable > 0) {
+        bool is_row = state->rows.type != NULL && PyObject_TypeCheck(obj, state->rows.type);
+        return !is_row && !PyObject_TypeCheck(obj, (PyTypeObject *)state->Path);
+    }
+    return usable;
 }
 
 /* Are elements of this type arrays themselves (a domain over an array)? Then
@@ -160,30 +165,11 @@ find_shape(array_writer *w, PyObject *obj)
     return PyErr_Occurred() ? -1 : 0;
 }
 
-/* Add to the exception of an element's encoder that it was an element. */
 static void
 say_which_element(const array_writer *w, Py_ssize_t i)
 {
-    PyObject *type;
-    PyObject *value;
-    PyObject *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    bool overflow = PyErr_GivenExceptionMatches(type, PyExc_OverflowError);
-    if (!overflow && !PyErr_GivenExceptionMatches(type, PyExc_TypeError) &&
-        !PyErr_GivenExceptionMatches(type, PyExc_ValueError)) {
-        PyErr_Restore(type, value, traceback);
-        return;
-    }
-    PyErr_NormalizeException(&type, &value, &traceback);
-    PyObject *as = overflow ? PyExc_OverflowError : PyExc_ValueError;
-    if (w->ndims == 1) {
-        PyErr_Format(as, "invalid array element at index %zd: %S", i, value);
-    } else {
-        PyErr_Format(as, "invalid array element: %S", value);
-    }
-    Py_XDECREF(type);
-    Py_XDECREF(value);
-    Py_XDECREF(traceback);
+    hp_refine(w->ndims == 1 ? PyUnicode_FromFormat("invalid array element at index %zd", i)
+                            : PyUnicode_FromString("invalid array element"));
 }
 
 static int

@@ -90,6 +90,9 @@
     X(DATEMULTIRANGE, "datemultirange", DATERANGE)                                                                     \
     X(INT8MULTIRANGE, "int8multirange", INT8RANGE)
 
+/*   OID, name: rows without a type; a registry has its own codecs for them */
+#define RECORD_TYPES(X) X(RECORD, "record")
+
 /*   OID, name: str both ways, as the server writes and reads it */
 #define TEXT_TYPES(X)                                                                                                  \
     X(REGPROC, "regproc")                                                                                              \
@@ -100,7 +103,6 @@
     X(REGOPERATOR, "regoperator")                                                                                      \
     X(REGCLASS, "regclass")                                                                                            \
     X(REGTYPE, "regtype")                                                                                              \
-    X(RECORD, "record")                                                                                                \
     X(TSVECTOR, "tsvector")                                                                                            \
     X(TSQUERY, "tsquery")                                                                                              \
     X(GTSVECTOR, "gtsvector")                                                                                          \
@@ -154,6 +156,7 @@
     VECTOR_TYPES(X)                                                                                                    \
     RANGE_TYPES(X)                                                                                                     \
     MULTIRANGE_TYPES(X)                                                                                                \
+    RECORD_TYPES(X)                                                                                                    \
     TEXT_TYPES(X)
 
 /* Positions in the table; AT_NONE is taken by no type. */
@@ -168,7 +171,7 @@ enum {
     TABLE_SIZE
 };
 
-#define SCALAR(at, type, format, enc, dec, dec_text, delimiter)                                                        \
+#define KIND(at, type, format, enc, dec, dec_text, delimiter, what)                                                    \
     [AT_##at] = {.oid = HP_OID_##at,                                                                                   \
                  .name = (type),                                                                                       \
                  .param_format = (format),                                                                             \
@@ -176,7 +179,10 @@ enum {
                  .decode = (dec),                                                                                      \
                  .decode_text = (dec_text),                                                                            \
                  .delim = (delimiter),                                                                                 \
-                 .kind = HP_CODEC_BASE},
+                 .kind = HP_CODEC_##what},
+
+#define SCALAR(at, type, format, enc, dec, dec_text, delimiter)                                                        \
+    KIND(at, type, format, enc, dec, dec_text, delimiter, BASE)
 
 #define OVER(at, type, format, enc, dec, dec_text, of, what)                                                           \
     [AT_##at] = {.oid = HP_OID_##at,                                                                                   \
@@ -221,6 +227,11 @@ static const hp_codec table[TABLE_SIZE] = {
     OVER(at, type, 1, hp_multirange_encode, hp_multirange_decode, hp_multirange_decode_text, of, MULTIRANGE)           \
     ARRAY(at##_ARRAY, type "[]", 1, hp_array_encode, hp_array_decode, hp_array_decode_text, at)
     MULTIRANGE_TYPES(X)
+#undef X
+#define X(at, type)                                                                                                    \
+    KIND(at, type, 1, hp_record_encode, hp_record_decode, hp_record_decode_text, ',', RECORD)                          \
+    ARRAY(at##_ARRAY, type "[]", 1, hp_array_encode, hp_array_decode, hp_array_decode_text, at)
+    RECORD_TYPES(X)
 #undef X
 #define X(at, type)                                                                                                    \
     SCALAR(at, type, 0, hp_text_encode, NULL, hp_text_decode, ',')                                                     \

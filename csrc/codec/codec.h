@@ -3,8 +3,8 @@
  *
  * What it is: a registry maps a type OID to an hp_codec, which knows how to
  * write a Python object as a parameter and how to read a result field. Built-in
- * types are in a constant table (registry.c); enums, domains, and arrays of
- * them are added per registry from one catalogue query. A registry belongs to
+ * types are in a constant table (builtin.c); enums, domains, ranges, composite
+ * types and arrays of them are added per registry from one catalogue query. A registry belongs to
  * one pool (the OIDs of user types belong to a database).
  *
  * Rules
@@ -55,6 +55,7 @@ void hp_buf_free(hp_buf *buf);
 
 struct hp_codec_state;
 struct hp_codec;
+struct hp_composite; /* what a composite type consists of, or where to find the types of a record's fields */
 
 typedef enum hp_codec_kind {
     HP_CODEC_BASE = 0, /* a type of its own, built in or from an extension */
@@ -63,6 +64,8 @@ typedef enum hp_codec_kind {
     HP_CODEC_ENUM,
     HP_CODEC_RANGE,      /* element: the subtype */
     HP_CODEC_MULTIRANGE, /* element: the range type */
+    HP_CODEC_COMPOSITE,  /* composite: its attributes */
+    HP_CODEC_RECORD,     /* an anonymous row; composite: where to find the types of its fields, NULL: built-in ones */
     HP_CODEC_UNKNOWN     /* of a kind we do not know: passed as text */
 } hp_codec_kind;
 
@@ -81,11 +84,12 @@ typedef struct hp_codec {
     const char *name; /* as format_type() prints it: "integer", "integer[]" */
     int param_format; /* 1: encode writes binary; 0: text */
     hp_encode_fn encode;
-    hp_decode_fn decode;            /* binary result field; NULL: the type has no binary form we know, so that a
+    hp_decode_fn decode;                  /* binary result field; NULL: the type has no binary form we know, so that a
                                   statement returning it must be executed with text results */
-    hp_decode_fn decode_text;       /* text result field, ISO DateStyle; never NULL */
-    const struct hp_codec *element; /* as hp_codec_kind says; else NULL */
-    char delim;                     /* text form of arrays: delimiter between elements of this type */
+    hp_decode_fn decode_text;             /* text result field, ISO DateStyle; never NULL */
+    const struct hp_codec *element;       /* as hp_codec_kind says; else NULL */
+    const struct hp_composite *composite; /* as hp_codec_kind says; else NULL */
+    char delim;                           /* text form of arrays: delimiter between elements of this type */
     hp_codec_kind kind;
 } hp_codec;
 
@@ -115,11 +119,24 @@ int hp_registry_load(hp_registry *reg, int rows, hp_registry_value_fn value, voi
  * stay valid until the registry is freed. */
 void hp_registry_forget(hp_registry *reg);
 
+/* ---- rows: what composite values are read as ---- */
+
+/* Functions of the layer above, set in the state before a type is looked up. */
+typedef struct hp_rows {
+    void *ctx;                                                 /* first argument of describe and make */
+    PyTypeObject *type;                                        /* borrowed: the class of the rows */
+    PyObject *(*describe)(void *ctx, PyObject *names);         /* new reference: what rows with these columns share */
+    PyObject *(*make)(void *ctx, PyObject *description);       /* new reference: a row, to be filled and finished */
+    void (*set)(PyObject *row, Py_ssize_t i, PyObject *value); /* steals */
+    void (*finish)(PyObject *row);
+} hp_rows;
+
 /* ---- state: Python objects that codecs need, looked up once at import ---- */
 
 enum { HP_RANGE_SLOTS = 5 };
 
 typedef struct hp_codec_state {
+    hp_rows rows;
     const void *datetime_capi; /* PyDateTime_CAPI; not an object, datetime.c alone knows its type */
     PyObject *Decimal;
     PyObject *DecimalError;       /* decimal.InvalidOperation, which is no ValueError */
@@ -162,12 +179,13 @@ int hp_codec_init(PyObject *module, hp_codec_state *state);
 int hp_codec_traverse(hp_codec_state *state, visitproc visit, void *arg);
 void hp_codec_clear(hp_codec_state *state);
 
-/* ---- the built-in codecs as Python functions, for tests ---- */
+/* ---- the codecs as Python functions, for tests ---- */
 
 /* Each takes the arguments of a METH_VARARGS call and knows built-in types only
- * (LookupError for any other OID). encode(oid, value) gives bytes in the format
- * of param_format, or None for None; decode(oid, data) reads the binary and
- * decode_text(oid, data) the text form. */
+ * (LookupError for any other OID), unless one more argument gives the rows of the
+ * catalogue query as a list of tuples of str or None. encode(oid, value) gives
+ * bytes in the format of param_format, or None for None; decode(oid, data) reads
+ * the binary and decode_text(oid, data) the text form. */
 PyObject *hp_codec_py_encode(hp_codec_state *state, PyObject *args);
 PyObject *hp_codec_py_decode(hp_codec_state *state, PyObject *args);
 PyObject *hp_codec_py_decode_text(hp_codec_state *state, PyObject *args);

@@ -21,9 +21,11 @@ typedef struct custom_codec {
     bool text;
 } custom_codec;
 
-/* An array or domain over a custom codec, made when it is first asked for. */
+/* A type that has a custom codec inside, made when it is first asked for. */
 typedef struct derived_codec {
     hp_codec codec;
+    hp_codec_set *set;      /* to which it belongs */
+    const hp_codec *native; /* what it stands for */
     struct derived_codec *next;
 } derived_codec;
 
@@ -161,6 +163,14 @@ is_text_like(const hp_codec *native)
     }
 }
 
+const hp_codec *
+hp_native_codec(const hp_codec *codec)
+{
+    bool is_custom =
+        codec->encode == encode_by_native || codec->encode == encode_text || codec->encode == encode_binary;
+    return is_custom ? custom_of(codec)->native : codec;
+}
+
 static void
 fill(custom_codec *custom, const hp_codec *native, PyObject *encoder, PyObject *decoder, bool text)
 {
@@ -248,6 +258,7 @@ hp_codec_set_unref(hp_codec_set *set)
     }
     while (set->derived != NULL) {
         derived_codec *next = set->derived->next;
+        hp_composite_free((hp_composite *)set->derived->codec.composite);
         PyMem_Free(set->derived);
         set->derived = next;
     }
@@ -282,36 +293,124 @@ hp_codec_set_equal(const hp_codec_set *a, const hp_codec_set *b)
     return true;
 }
 
-/* ---- arrays and domains over a custom codec ---- */
+/* ---- types with a custom codec inside ---- */
+
+static const hp_codec *resolve(hp_codec_set *set, const hp_codec *native);
 
 static const hp_codec *
-derive(hp_codec_set *set, const hp_codec *native, const hp_codec *element)
+find_derived(const hp_codec_set *set, const hp_codec *native)
 {
     for (const derived_codec *d = set->derived; d != NULL; d = d->next) {
-        if (d->codec.oid == native->oid) {
+        if (d->native == native) {
             return &d->codec;
         }
     }
+    return NULL;
+}
+
+/* Keep a codec of the set; steals codec->composite. NULL with MemoryError. */
+static derived_codec *
+keep_derived(hp_codec_set *set, const hp_codec *native, const hp_codec *codec)
+{
     derived_codec *derived = PyMem_Calloc(1, sizeof *derived);
     if (derived == NULL) {
+        hp_composite_free((hp_composite *)codec->composite);
         PyErr_NoMemory();
         return NULL;
     }
-    derived->codec = *native;
-    derived->codec.element = element;
-    derived->codec.param_format = element->param_format;
-    if (native->kind == HP_CODEC_ARRAY) {
-        derived->codec.encode = element->param_format ? hp_array_encode : hp_array_encode_text;
-        derived->codec.decode = element->decode ? hp_array_decode : NULL;
-    } else if (element->decode == NULL) {
-        derived->codec.decode = NULL;
-    }
+    derived->codec = *codec;
+    derived->set = set;
+    derived->native = native;
     derived->next = set->derived;
     set->derived = derived;
+    return derived;
+}
+
+/* An array, domain, range or multirange. */
+static const hp_codec *
+resolve_element(hp_codec_set *set, const hp_codec *native)
+{
+    const hp_codec *element = resolve(set, native->element);
+    if (element == NULL || element == native->element) {
+        return element == NULL ? NULL : native;
+    }
+    const hp_codec *known = find_derived(set, native);
+    if (known != NULL || (native->kind == HP_CODEC_MULTIRANGE && element->kind != HP_CODEC_RANGE)) {
+        return known != NULL ? known : native;
+    }
+    hp_codec codec = hp_derived_codec(native->kind, native->oid, native->name, element);
+    derived_codec *derived = keep_derived(set, native, &codec);
+    return derived != NULL ? &derived->codec : NULL;
+}
+
+/* Fill in the codecs of the attributes. 1: some are others than the native ones;
+ * 0: none is; -1: an exception. */
+static int
+resolve_attributes(hp_codec_set *set, const hp_composite *composite, const hp_codec **codecs)
+{
+    int differ = 0;
+    for (Py_ssize_t i = 0; i < composite->n; i++) {
+        codecs[i] = resolve(set, composite->attributes[i]);
+        if (codecs[i] == NULL) {
+            return -1;
+        }
+        differ |= codecs[i] != composite->attributes[i];
+    }
+    return differ;
+}
+
+static const hp_codec *
+resolve_composite(hp_codec_set *set, const hp_codec *native)
+{
+    const hp_codec *known = find_derived(set, native);
+    if (known != NULL) {
+        return known;
+    }
+    const hp_codec **codecs = PyMem_Calloc((size_t)native->composite->n + 1, sizeof *codecs);
+    if (codecs == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    int differ = resolve_attributes(set, native->composite, codecs);
+    hp_composite *composite = differ > 0 ? hp_composite_like(native->composite, codecs) : NULL;
+    PyMem_Free(codecs);
+    if (composite == NULL) {
+        return differ == 0 ? native : NULL;
+    }
+    hp_codec codec = hp_composite_codec(native->oid, native->name, composite);
+    derived_codec *derived = keep_derived(set, native, &codec);
+    return derived != NULL ? &derived->codec : NULL;
+}
+
+static const hp_codec *
+find_for_record(void *ctx, hp_oid oid)
+{
+    const derived_codec *derived = ctx;
+    const hp_composite *composite = derived->native->composite;
+    const hp_codec *native = composite->find(composite->ctx, oid);
+    return native != NULL ? resolve(derived->set, native) : NULL;
+}
+
+/* What is in a record is known only when it comes. */
+static const hp_codec *
+resolve_record(hp_codec_set *set, const hp_codec *native)
+{
+    const hp_codec *known = find_derived(set, native);
+    if (known != NULL || set->n == 0 || native->composite == NULL) {
+        return known != NULL ? known : native;
+    }
+    hp_codec codec = *native;
+    hp_composite *composite = hp_composite_of_record(find_for_record, NULL);
+    codec.composite = composite;
+    derived_codec *derived = composite != NULL ? keep_derived(set, native, &codec) : NULL;
+    if (derived == NULL) {
+        return NULL;
+    }
+    composite->ctx = derived;
     return &derived->codec;
 }
 
-/* The codec of a type of the registry, over what the set has for its element. */
+/* The codec of a type of the registry, over what the set has for what is inside. */
 static const hp_codec *
 resolve(hp_codec_set *set, const hp_codec *native)
 {
@@ -319,14 +418,19 @@ resolve(hp_codec_set *set, const hp_codec *native)
     if (own != NULL) {
         return &own->codec;
     }
-    if (native->element == NULL || (native->kind != HP_CODEC_ARRAY && native->kind != HP_CODEC_DOMAIN)) {
+    switch (native->kind) {
+    case HP_CODEC_ARRAY:
+    case HP_CODEC_DOMAIN:
+    case HP_CODEC_RANGE:
+    case HP_CODEC_MULTIRANGE:
+        return resolve_element(set, native);
+    case HP_CODEC_COMPOSITE:
+        return resolve_composite(set, native);
+    case HP_CODEC_RECORD:
+        return resolve_record(set, native);
+    default:
         return native;
     }
-    const hp_codec *element = resolve(set, native->element);
-    if (element == NULL || element == native->element) {
-        return element == NULL ? NULL : native;
-    }
-    return derive(set, native, element);
 }
 
 const hp_codec *

@@ -27,7 +27,7 @@ void hp_codec_set_unref(hp_codec_set *set);
 /* The same functions for the same types? NULL is the empty set. */
 bool hp_codec_set_equal(const hp_codec_set *a, const hp_codec_set *b);
 
-/* As hp_registry_find(), the set's own and arrays and domains over them first.
+/* As hp_registry_find(), the set's own and types with one of them inside first.
  * NULL without an exception: unknown type; with one: out of memory. */
 const hp_codec *hp_codec_set_find(hp_codec_set *set, hp_registry *reg, hp_oid oid);
 

@@ -19,6 +19,10 @@
 int hp_refuse_type(const char *what, PyObject *obj);
 /* OverflowError "value out of <range> range"; always -1. */
 int hp_refuse_range(const char *range);
+/* Put `where`, which it steals, and a colon in front of the message of the exception
+ * that is set: the encoder of a part of a value refused it. TypeError becomes
+ * ValueError; exceptions of other kinds stay. `where` may be NULL. */
+void hp_refine(PyObject *where);
 /* ValueError "malformed <type>: <why>"; always NULL. */
 PyObject *hp_malformed(const hp_codec *codec, const char *why);
 /* Is a binary field `expected` bytes long? If not, ValueError. */
@@ -203,6 +207,53 @@ HP_ENCODER(hp_multirange_encode);
 HP_ENCODER(hp_multirange_encode_text);
 HP_DECODER(hp_multirange_decode);
 HP_DECODER(hp_multirange_decode_text);
+
+/* ---- derived.c ---- */
+
+/* The codec of an array, domain, range or multirange type, all of `of`. `name` is borrowed. */
+hp_codec hp_derived_codec(hp_codec_kind kind, hp_oid oid, const char *name, const hp_codec *of);
+
+/* ---- composite.c ---- */
+
+typedef const hp_codec *(*hp_find_fn)(void *ctx, hp_oid oid);
+
+/* Immutable. The codecs outlive it. */
+typedef struct hp_composite {
+    PyObject *names;       /* tuple of str */
+    PyObject *description; /* what the rows share */
+    hp_find_fn find;       /* of records, which have no attributes here: the codec of a field; NULL without an
+                              exception: of an unknown type */
+    void *ctx;
+    Py_ssize_t n;
+    const hp_codec *attributes[];
+} hp_composite;
+
+/* NULL with an exception. */
+hp_composite *hp_composite_new(hp_codec_state *state, PyObject *names, const hp_codec *const *attributes);
+/* The same attributes with other codecs. */
+hp_composite *hp_composite_like(const hp_composite *model, const hp_codec *const *attributes);
+hp_composite *hp_composite_of_record(hp_find_fn find, void *ctx);
+void hp_composite_free(hp_composite *composite);
+bool hp_composite_equal(const hp_composite *a, const hp_composite *b);
+/* The codec of a composite type: binary where all attributes are. */
+hp_codec hp_composite_codec(hp_oid oid, const char *name, const hp_composite *composite);
+HP_ENCODER(hp_composite_encode);
+HP_ENCODER(hp_composite_encode_text);
+HP_DECODER(hp_composite_decode);
+HP_DECODER(hp_composite_decode_text);
+HP_ENCODER(hp_record_encode);
+HP_DECODER(hp_record_decode);
+HP_DECODER(hp_record_decode_text);
+
+/* ---- custom.c ---- */
+
+/* The codec that the user's codec of a type stands for; any other codec itself. */
+const hp_codec *hp_native_codec(const hp_codec *codec);
+
+/* ---- printed.c ---- */
+
+/* The text form of a value of codec->element, whose own parameters are binary. */
+HP_ENCODER(hp_printed_encode);
 
 /* ---- snapshot.c ---- */
 

@@ -34,3 +34,28 @@ hp_check_length(const hp_codec *codec, Py_ssize_t len, Py_ssize_t expected)
     PyErr_Format(PyExc_ValueError, "malformed %s: %zd bytes instead of %zd", codec->name, len, expected);
     return false;
 }
+
+void
+hp_refine(PyObject *where)
+{
+    PyObject *type;
+    PyObject *value;
+    PyObject *traceback;
+    if (where == NULL) {
+        return;
+    }
+    PyErr_Fetch(&type, &value, &traceback);
+    bool overflow = PyErr_GivenExceptionMatches(type, PyExc_OverflowError);
+    if (!overflow && !PyErr_GivenExceptionMatches(type, PyExc_TypeError) &&
+        !PyErr_GivenExceptionMatches(type, PyExc_ValueError)) {
+        Py_DECREF(where);
+        PyErr_Restore(type, value, traceback);
+        return;
+    }
+    PyErr_NormalizeException(&type, &value, &traceback);
+    PyErr_Format(overflow ? PyExc_OverflowError : PyExc_ValueError, "%U: %S", where, value);
+    Py_DECREF(where);
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+}

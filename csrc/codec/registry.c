@@ -3,7 +3,9 @@
  * catalogue, and the Python objects that all codecs share.
  *
  * A registry is a hash table from OID to codec for the types that builtin.c does
- * not have: enums, domains, arrays of them, and whatever else there is, as text.
+ * not have: enums, domains, ranges, composite types, arrays of them, and whatever
+ * else there is, as text. Anonymous records have codecs of each registry's own,
+ * as what is in them is looked up there.
  * Codecs are allocated one by one, so that their addresses are stable, and linked
  * in `all` until the registry is freed: a statement that was prepared before
  * hp_registry_forget() may still use its codecs. Loading an unchanged type again
@@ -21,27 +23,40 @@
 /* ---- the catalogue query ---- */
 
 /* Columns of its result. */
-enum { COL_OID, COL_NAME, COL_KIND, COL_BASE, COL_ELEMENT, COL_DELIM, COL_SEND };
+enum { COL_OID, COL_NAME, COL_KIND, COL_OF, COL_DELIM, COL_SEND, COL_ATTRIBUTE, COL_ATTRIBUTE_TYPE };
 
-/* Names and operators are qualified: search_path may hold others of the same
+/* One row for each type, of a composite type one for each attribute. "of" is what
+ * a domain, array, range or multirange is of.
+ *
+ * Names and operators are qualified: search_path may hold others of the same
  * name. A type is an array if array_out() prints it. UNION drops what was found
- * before, which ends the recursion. */
+ * before, which ends the recursion. pg_range.rngmultitypid is there from
+ * PostgreSQL 14 on, so it is not named but asked for by its name. */
+#define OF_TYPE                                                                                                        \
+    "CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'd' THEN t.typbasetype"                                                \
+    " WHEN t.typtype OPERATOR(pg_catalog.=) 'r' THEN"                                                                  \
+    " (SELECT r.rngsubtype FROM pg_catalog.pg_range AS r WHERE r.rngtypid OPERATOR(pg_catalog.=) t.oid)"               \
+    " WHEN t.typtype OPERATOR(pg_catalog.=) 'm' THEN"                                                                  \
+    " (SELECT r.rngtypid FROM pg_catalog.pg_range AS r WHERE pg_catalog.to_jsonb(r) OPERATOR(pg_catalog.->>)"          \
+    " 'rngmultitypid' OPERATOR(pg_catalog.=) t.oid::pg_catalog.text)"                                                  \
+    " WHEN t.typoutput OPERATOR(pg_catalog.=) 'pg_catalog.array_out'::pg_catalog.regproc THEN t.typelem END"
+
+#define ATTRIBUTES                                                                                                     \
+    " LEFT JOIN pg_catalog.pg_attribute AS a ON t.typtype OPERATOR(pg_catalog.=) 'c'"                                  \
+    " AND a.attrelid OPERATOR(pg_catalog.=) t.typrelid AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped"
+
 static const char CATALOGUE_QUERY[] =
     "WITH RECURSIVE need(oid) AS ("
     " SELECT pg_catalog.unnest($1::pg_catalog.oid[])"
     " UNION"
-    " SELECT CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'd' THEN t.typbasetype ELSE t.typelem END"
-    " FROM need JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) need.oid"
-    " WHERE t.typtype OPERATOR(pg_catalog.=) 'd'"
-    " OR t.typoutput OPERATOR(pg_catalog.=) 'pg_catalog.array_out'::pg_catalog.regproc"
+    " SELECT CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'c' THEN a.atttypid ELSE " OF_TYPE " END"
+    " FROM need JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) need.oid" ATTRIBUTES
     ") SELECT t.oid::pg_catalog.text, pg_catalog.format_type(t.oid, NULL), t.typtype::pg_catalog.text,"
-    " CASE WHEN t.typtype OPERATOR(pg_catalog.=) 'd' THEN t.typbasetype::pg_catalog.text ELSE '0' END,"
-    " CASE WHEN t.typtype OPERATOR(pg_catalog.<>) 'd'"
-    " AND t.typoutput OPERATOR(pg_catalog.=) 'pg_catalog.array_out'::pg_catalog.regproc"
-    " THEN t.typelem::pg_catalog.text ELSE '0' END,"
-    " t.typdelim::pg_catalog.text, p.proname::pg_catalog.text"
+    " (" OF_TYPE ")::pg_catalog.text, t.typdelim::pg_catalog.text, p.proname::pg_catalog.text,"
+    " a.attname::pg_catalog.text, a.atttypid::pg_catalog.text"
     " FROM need JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) need.oid"
-    " LEFT JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.typsend";
+    " LEFT JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.typsend" ATTRIBUTES
+    " ORDER BY t.oid, a.attnum";
 
 const char *
 hp_registry_query(void)
@@ -59,6 +74,8 @@ typedef struct loaded_codec {
 
 struct hp_registry {
     hp_codec_state *state;
+    hp_codec record; /* of anonymous records, and of arrays of them */
+    hp_codec record_array;
     const hp_codec **slots; /* open addressing by OID, linear probing; capacity is a power of two */
     size_t capacity;
     size_t used;
@@ -66,6 +83,12 @@ struct hp_registry {
 };
 
 enum { FIRST_CAPACITY = 32 };
+
+static const hp_codec *
+find_for_record(void *reg, hp_oid oid)
+{
+    return hp_registry_find(reg, oid);
+}
 
 hp_registry *
 hp_registry_new(hp_codec_state *state)
@@ -76,6 +99,14 @@ hp_registry_new(hp_codec_state *state)
         return NULL;
     }
     reg->state = state;
+    reg->record = *hp_builtin_find(HP_OID_RECORD);
+    reg->record_array = *hp_builtin_find(HP_OID_RECORD_ARRAY);
+    reg->record_array.element = &reg->record;
+    reg->record.composite = hp_composite_of_record(find_for_record, reg);
+    if (reg->record.composite == NULL) {
+        PyMem_Free(reg);
+        return NULL;
+    }
     return reg;
 }
 
@@ -87,9 +118,11 @@ hp_registry_free(hp_registry *reg)
     }
     for (loaded_codec *loaded = reg->all; loaded != NULL;) {
         loaded_codec *next = loaded->next;
+        hp_composite_free((hp_composite *)loaded->codec.composite);
         PyMem_Free(loaded);
         loaded = next;
     }
+    hp_composite_free((hp_composite *)reg->record.composite);
     PyMem_Free(reg->slots);
     PyMem_Free(reg);
 }
@@ -108,6 +141,9 @@ find_slot(const hp_codec **slots, size_t capacity, hp_oid oid)
 const hp_codec *
 hp_registry_find(hp_registry *reg, hp_oid oid)
 {
+    if (oid == HP_OID_RECORD || oid == HP_OID_RECORD_ARRAY) {
+        return oid == HP_OID_RECORD ? &reg->record : &reg->record_array;
+    }
     const hp_codec *builtin = hp_builtin_find(oid);
     if (builtin != NULL || reg->slots == NULL) {
         return builtin;
@@ -144,22 +180,24 @@ same_codec(const hp_codec *a, const hp_codec *b)
 {
     return a->oid == b->oid && a->param_format == b->param_format && a->encode == b->encode && a->decode == b->decode &&
            a->decode_text == b->decode_text && a->element == b->element && a->delim == b->delim && a->kind == b->kind &&
-           strcmp(a->name, b->name) == 0;
+           hp_composite_equal(a->composite, b->composite) && strcmp(a->name, b->name) == 0;
 }
 
 /* A codec like `model` that lives as long as the registry: one from an earlier
- * load, or a copy. NULL with MemoryError. */
+ * load, or a copy. Steals model->composite. NULL with MemoryError. */
 static const hp_codec *
 keep_codec(hp_registry *reg, const hp_codec *model)
 {
     for (loaded_codec *loaded = reg->all; loaded != NULL; loaded = loaded->next) {
         if (same_codec(&loaded->codec, model)) {
+            hp_composite_free((hp_composite *)model->composite);
             return &loaded->codec;
         }
     }
     size_t name_size = strlen(model->name) + 1;
     loaded_codec *loaded = PyMem_Malloc(sizeof(*loaded) + name_size);
     if (loaded == NULL) {
+        hp_composite_free((hp_composite *)model->composite);
         PyErr_NoMemory();
         return NULL;
     }
@@ -171,14 +209,12 @@ keep_codec(hp_registry *reg, const hp_codec *model)
     return &loaded->codec;
 }
 
+/* Steals model->composite. */
 static const hp_codec *
 add_codec(hp_registry *reg, const hp_codec *model)
 {
-    if (grow(reg) < 0) {
-        return NULL;
-    }
     const hp_codec *codec = keep_codec(reg, model);
-    if (codec == NULL) {
+    if (codec == NULL || grow(reg) < 0) {
         return NULL;
     }
     const hp_codec **slot = find_slot(reg->slots, reg->capacity, codec->oid);
@@ -196,26 +232,6 @@ hp_registry_forget(hp_registry *reg)
     reg->used = 0;
 }
 
-/* ---- domains: a type's codec under another OID ---- */
-
-static int
-domain_encode(hp_codec_state *state, const hp_codec *codec, PyObject *obj, hp_buf *buf)
-{
-    return codec->element->encode(state, codec->element, obj, buf);
-}
-
-static PyObject *
-domain_decode(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len)
-{
-    return codec->element->decode(state, codec->element, data, len);
-}
-
-static PyObject *
-domain_decode_text(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len)
-{
-    return codec->element->decode_text(state, codec->element, data, len);
-}
-
 /* ---- from catalogue rows to codecs ---- */
 
 /* The codec of the types that are not known otherwise. */
@@ -231,38 +247,6 @@ text_codec(hp_oid oid, const char *name)
         .decode_text = hp_text_decode,
         .delim = ',',
         .kind = HP_CODEC_UNKNOWN,
-    };
-}
-
-static hp_codec
-array_codec(hp_oid oid, const char *name, const hp_codec *element)
-{
-    return (hp_codec){
-        .oid = oid,
-        .name = name,
-        .param_format = element->param_format,
-        .encode = element->param_format != 0 ? hp_array_encode : hp_array_encode_text,
-        .decode = element->decode != NULL ? hp_array_decode : NULL,
-        .decode_text = hp_array_decode_text,
-        .element = element,
-        .delim = ',',
-        .kind = HP_CODEC_ARRAY,
-    };
-}
-
-static hp_codec
-domain_codec(hp_oid oid, const char *name, const hp_codec *base)
-{
-    return (hp_codec){
-        .oid = oid,
-        .name = name,
-        .param_format = base->param_format,
-        .encode = domain_encode,
-        .decode = base->decode != NULL ? domain_decode : NULL,
-        .decode_text = domain_decode_text,
-        .element = base,
-        .delim = base->delim,
-        .kind = HP_CODEC_DOMAIN,
     };
 }
 
@@ -314,9 +298,114 @@ row_of(const loader *ld, hp_oid oid)
     return -1;
 }
 
-/* A chain of domains and arrays longer than this does not occur; a cycle in a
- * damaged catalogue ends here, too. */
+/* A chain of types longer than this does not occur; a cycle in a damaged catalogue
+ * ends here, too. */
 enum { MAX_DEPTH = 64 };
+
+static const hp_codec *load_type(const loader *ld, hp_oid oid, int depth);
+
+/* The kind of a type that is of another one. */
+static hp_codec_kind
+kind_of(const char *typtype)
+{
+    switch (typtype[0]) {
+    case 'd':
+        return HP_CODEC_DOMAIN;
+    case 'r':
+        return HP_CODEC_RANGE;
+    case 'm':
+        return HP_CODEC_MULTIRANGE;
+    default:
+        return HP_CODEC_ARRAY;
+    }
+}
+
+/* The codec of a type that is of another one. */
+static const hp_codec *
+load_derived(const loader *ld, int row, int depth)
+{
+    hp_oid oid = oid_at(ld, row, COL_OID);
+    const char *name = text_at(ld, row, COL_NAME);
+    const hp_codec *of = load_type(ld, oid_at(ld, row, COL_OF), depth + 1);
+    if (of == NULL) {
+        return NULL;
+    }
+    hp_codec_kind kind = kind_of(text_at(ld, row, COL_KIND));
+    /* Of no range only in a damaged catalogue. */
+    bool sound = kind != HP_CODEC_MULTIRANGE || of->kind == HP_CODEC_RANGE;
+    hp_codec codec = sound ? hp_derived_codec(kind, oid, name, of) : text_codec(oid, name);
+    return add_codec(ld->reg, &codec);
+}
+
+/* How many rows from `row` on are attributes of the same type. */
+static int
+count_attributes(const loader *ld, int row)
+{
+    hp_oid oid = oid_at(ld, row, COL_OID);
+    int n = 0;
+    while (row + n < ld->rows && oid_at(ld, row + n, COL_OID) == oid &&
+           ld->value(ld->ctx, row + n, COL_ATTRIBUTE) != NULL) {
+        n++;
+    }
+    return n;
+}
+
+/* Names and codecs of `n` attributes, from `row` on; 0, or -1 with an exception. */
+static int
+load_attributes(const loader *ld, int row, int n, int depth, PyObject *names, const hp_codec **codecs)
+{
+    for (int i = 0; i < n; i++) {
+        PyObject *name = PyUnicode_FromString(text_at(ld, row + i, COL_ATTRIBUTE));
+        if (name == NULL) {
+            return -1;
+        }
+        PyTuple_SET_ITEM(names, i, name);
+        codecs[i] = load_type(ld, oid_at(ld, row + i, COL_ATTRIBUTE_TYPE), depth + 1);
+        if (codecs[i] == NULL) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static const hp_codec *
+load_composite(const loader *ld, int row, int depth)
+{
+    int n = count_attributes(ld, row);
+    hp_composite *composite = NULL;
+    PyObject *names = PyTuple_New(n);
+    const hp_codec **codecs = PyMem_Calloc((size_t)n + 1, sizeof *codecs);
+    if (codecs == NULL) {
+        PyErr_NoMemory();
+    } else if (names != NULL && load_attributes(ld, row, n, depth, names, codecs) == 0) {
+        composite = hp_composite_new(ld->reg->state, names, codecs);
+    }
+    PyMem_Free(codecs);
+    Py_XDECREF(names);
+    if (composite == NULL) {
+        return NULL;
+    }
+    hp_codec codec = hp_composite_codec(oid_at(ld, row, COL_OID), text_at(ld, row, COL_NAME), composite);
+    return add_codec(ld->reg, &codec);
+}
+
+/* The codec of a type that stands for itself. */
+static const hp_codec *
+load_scalar(const loader *ld, int row)
+{
+    const char *kind = text_at(ld, row, COL_KIND);
+    const char *delim = text_at(ld, row, COL_DELIM);
+    hp_codec codec = text_codec(oid_at(ld, row, COL_OID), text_at(ld, row, COL_NAME));
+    if (delim[0] != '\0') {
+        codec.delim = delim[0];
+    }
+    if (is_text_in_binary(kind, text_at(ld, row, COL_SEND))) {
+        codec.kind = kind[0] == 'e' ? HP_CODEC_ENUM : HP_CODEC_BASE;
+        codec.param_format = 1;
+        codec.decode = hp_text_decode;
+    }
+    return add_codec(ld->reg, &codec);
+}
 
 /* The codec of `oid`, added with what it depends on where it is not there yet. */
 static const hp_codec *
@@ -331,29 +420,10 @@ load_type(const loader *ld, hp_oid oid, int depth)
         hp_codec codec = text_codec(oid, "unknown type");
         return add_codec(ld->reg, &codec);
     }
-    const char *name = text_at(ld, row, COL_NAME);
-    const char *kind = text_at(ld, row, COL_KIND);
-    hp_oid base = oid_at(ld, row, COL_BASE);
-    hp_oid element = oid_at(ld, row, COL_ELEMENT);
-    hp_codec codec = text_codec(oid, name);
-    if (base != 0 || element != 0) {
-        const hp_codec *of = load_type(ld, base != 0 ? base : element, depth + 1);
-        if (of == NULL) {
-            return NULL;
-        }
-        codec = base != 0 ? domain_codec(oid, name, of) : array_codec(oid, name, of);
-    } else {
-        const char *delim = text_at(ld, row, COL_DELIM);
-        if (delim[0] != '\0') {
-            codec.delim = delim[0];
-        }
-        if (is_text_in_binary(kind, text_at(ld, row, COL_SEND))) {
-            codec.kind = kind[0] == 'e' ? HP_CODEC_ENUM : HP_CODEC_BASE;
-            codec.param_format = 1;
-            codec.decode = hp_text_decode;
-        }
+    if (text_at(ld, row, COL_KIND)[0] == 'c') {
+        return load_composite(ld, row, depth);
     }
-    return add_codec(ld->reg, &codec);
+    return oid_at(ld, row, COL_OF) != 0 ? load_derived(ld, row, depth) : load_scalar(ld, row);
 }
 
 int

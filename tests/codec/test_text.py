@@ -14,7 +14,7 @@ from holisticpool import _core
 
 TEXT_LIKE = ["TEXT", "VARCHAR", "BPCHAR", "NAME", "XML", "JSON", "UNKNOWN", "REFCURSOR", "CSTRING"]
 AS_TEXT = ["MONEY", "TSVECTOR", "TSQUERY", "REGCLASS", "REGTYPE"]
-AS_TEXT += ["ACLITEM", "RECORD", "ANYARRAY"]
+AS_TEXT += ["ACLITEM", "ANYARRAY"]
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 
