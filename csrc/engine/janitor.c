@@ -178,8 +178,7 @@ plan_reopening(hp_pool *pool)
 {
     bool waited = pool->waiters.count > 0 && pool->pause > HP_BACKOFF_WAITED_US;
     hp_time at = pool->failed_at + (waited ? HP_BACKOFF_WAITED_US : pool->pause);
-    if ((pool->reopen.slot == 0 || at < pool->reopen.at) &&
-        hp_timer_start(&pool->env.reactor, &pool->reopen, at) < 0) {
+    if ((pool->reopen.slot == 0 || at < pool->reopen.at) && hp_timer_start(&pool->env.reactor, &pool->reopen, at) < 0) {
         /* Nothing would ever come back to those who wait. */
         hp_error err = pool->last_error;
         hp_pool_fail_waiters(pool, &err);
@@ -518,7 +517,7 @@ hp_pool_discard(hp_pool *pool, bool forked)
     if (forked) {
         /* Both descriptors share their state with the parent's: nothing may be
          * changed through them, only our copies closed. */
-        hp_pollset_close(&pool->env.reactor.set);
+        hp_pollset_close_in_child(&pool->env.reactor.set);
     }
     pool->state = HP_POOL_CLOSED;
     hp_janitor_stop(pool);

@@ -50,6 +50,12 @@ hp_pollset_close(hp_pollset *set)
     set->fd = set->timer_fd = -1;
 }
 
+void
+hp_pollset_close_in_child(hp_pollset *set)
+{
+    hp_pollset_close(set);
+}
+
 int
 hp_pollset_set(hp_pollset *set, int fd, unsigned events, void *key)
 {
@@ -136,6 +142,12 @@ hp_pollset_close(hp_pollset *set)
         close(set->fd);
     }
     set->fd = -1;
+}
+
+void
+hp_pollset_close_in_child(hp_pollset *set)
+{
+    set->fd = -1; /* a kqueue is not inherited: in the child the number is free, or another file's */
 }
 
 static int

@@ -26,6 +26,8 @@ typedef struct hp_pollset_event {
 /* 0, or -1 with errno set. */
 int hp_pollset_open(hp_pollset *set);
 void hp_pollset_close(hp_pollset *set);
+/* ... in a forked child, leaving the parent's as it is. */
+void hp_pollset_close_in_child(hp_pollset *set);
 
 /* Watch fd for `events` (replaces what was asked before, also when the number
  * now names another socket). `key` must not be NULL. 0, or -1 with errno. */
