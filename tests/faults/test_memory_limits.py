@@ -68,5 +68,6 @@ def test_value_that_memory_does_not_suffice_for_fails_and_the_pool_goes_on(dsn: 
     package = str(Path(holisticpool.__file__).resolve().parent.parent)
     script = f"import sys; sys.path.insert(0, {package!r})\n{_SCRIPT}"
     # A blocked loop would be seen here.
-    done = subprocess.run([sys.executable, "-c", script, dsn, way], capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-c", script, dsn, way]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd="/")
     assert done.returncode == 0, done.stderr

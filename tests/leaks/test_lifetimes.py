@@ -26,7 +26,7 @@ def run_python(code: str, dsn: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         timeout=EXIT_TIMEOUT_S,
-        env=None,
+        cwd="/",  # not where a package without its extension lies
     )
 
 
