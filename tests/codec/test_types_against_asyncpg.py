@@ -60,7 +60,6 @@ LITERALS: list[tuple[str, list[str]]] = [
     ("regnamespace", ["pg_catalog"]),
     ("oidvector", ["1 2"]),
     ("aclitem", ["postgres=r/postgres"]),
-    ("xml", ["<a/>"]),
     ("refcursor", ["x"]),
 ]
 SINCE = {"pg_snapshot": (13,), "xid8": (13,)}
