@@ -179,6 +179,7 @@ set_deadlines(OperationObject *op)
         req->acquire_timeout = timeout;
     } else if (timeout != HP_NEVER) {
         req->deadline = hp_now() + timeout;
+        req->limit = timeout;
     }
     return 0;
 }

@@ -319,7 +319,9 @@ statement_timed_out(hp_timer *timer, hp_time now)
     hp_request *req = REQUEST_OF(timer);
     hp_conn *conn = req->conn;
     hp_error err;
-    double seconds = (double)(now - req->sent) / (double)HP_SECOND;
+    hp_time limit = timer->at == req->deadline ? req->limit : req->command_timeout;
+    double seconds = (double)limit / (double)HP_SECOND;
+    (void)now;
     hp_error_set(&err, HP_ERR_QUERY_TIMEOUT, "the statement took longer than %.3f s and was cancelled", seconds);
     err.seconds = seconds;
     conn->env->stats.query_timeouts++;

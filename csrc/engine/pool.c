@@ -299,9 +299,10 @@ count_busy(const hp_pool *pool)
 /* Exhausted and down are different news: one says "use fewer or wait longer",
  * the other "look at the server". */
 static void
-describe_wait(const hp_pool *pool, const hp_request *req, hp_time now, hp_error *err)
+describe_wait(const hp_pool *pool, const hp_request *req, hp_error *err)
 {
-    double waited = (double)(now - req->submitted) / (double)HP_SECOND;
+    hp_time limit = req->timer.at == req->deadline ? req->limit : req->acquire_timeout;
+    double waited = (double)limit / (double)HP_SECOND;
     if (hp_pool_connected(pool) > 0) {
         hp_error_set(err, HP_ERR_EXHAUSTED,
                      "no connection became free within %.3f s: %d of at most %d are leased, the longest for %.3f s, %d "
@@ -322,7 +323,8 @@ waiter_timed_out(hp_timer *timer, hp_time now)
     hp_error err;
     hp_request_remove(&pool->waiters, req);
     pool->env.stats.acquire_timeouts++;
-    describe_wait(pool, req, now, &err);
+    (void)now;
+    describe_wait(pool, req, &err);
     end_request(pool, req, &err);
 }
 

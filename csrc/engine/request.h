@@ -107,6 +107,7 @@ typedef struct hp_request {
     hp_time acquire_timeout; /* from submit to a connection; HP_NEVER: none */
     hp_time command_timeout; /* from sending on; HP_NEVER: none */
     hp_time deadline;        /* of all of it, absolute; HP_NEVER: none */
+    hp_time limit;           /* ... and what it was as a duration, for messages */
 
     void *user;
 } hp_request;
