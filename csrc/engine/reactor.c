@@ -3,6 +3,7 @@
  */
 #include "engine/reactor.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +33,10 @@ hp_reactor_destroy(hp_reactor *reactor)
 int
 hp_reactor_watch(hp_reactor *reactor, hp_watch *watch, int fd, unsigned events)
 {
+    if (fd < 0) {
+        errno = EBADF;
+        return -1;
+    }
     if (watch->fd == fd && watch->events == events) {
         return 0;
     }
