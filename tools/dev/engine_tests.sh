@@ -2,7 +2,8 @@
 # engine_tests.sh - the C unit tests of csrc/engine: each tests/engine/test_*.c
 # is a program of its own, linked with the whole engine and libpq, compiled
 # with warnings as errors and run with ASan and UBSan. Status 0 is a pass.
-# HOLISTICPOOL_TEST_DSN names a server to those that want one.
+# HOLISTICPOOL_TEST_DSN names a server to those that want one. A test whose
+# header has a line " * LINK: FLAGS" is linked with these flags as well.
 set -eu
 
 flags="-std=c11 -D_GNU_SOURCE=1 -g -O1 -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover=undefined"
@@ -25,8 +26,9 @@ failed=0
 for source in tests/engine/test_*.c; do
     [ -e "$source" ] || continue
     name=$(basename "$source" .c)
+    link=$(sed -n 's/^ \* LINK: //p' "$source")
     # shellcheck disable=SC2086
-    if gcc $flags $include "$source" "$out/libengine.a" $libraries -o "$out/$name" && timeout 120 "$out/$name"; then
+    if gcc $flags $include "$source" "$out/libengine.a" $libraries $link -o "$out/$name" && timeout 300 "$out/$name"; then
         passed=$((passed + 1))
         echo "ok      $name"
     else
