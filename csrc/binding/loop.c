@@ -3,8 +3,9 @@
  * the one reader that drives it.
  *
  * All callbacks run with the GIL, in the thread of the loop (or of whoever drops
- * the last reference to a lease), and run no code of the user but decoders,
- * which are ours, and the start of an init hook's task.
+ * the last reference to a lease). Code of the user that runs inside them: type
+ * codecs, finalizers, and the start of an init hook's task. It may end the request
+ * that it runs for, its session or the pool.
  */
 #include "module.h"
 

@@ -103,7 +103,8 @@ start_plan(PoolObject *pool, const PGresult *description, hp_codec_set *codecs)
 }
 
 /* Find every codec. The number of types the registry does not know, or -1 with
- * an exception. */
+ * an exception. libpq takes one result format for all columns: one that has no
+ * binary form makes all of them text. */
 static int
 fill_codecs(hp_registry *registry, hp_plan *plan)
 {
@@ -122,8 +123,6 @@ fill_codecs(hp_registry *registry, hp_plan *plan)
     return unknown > 0 && PyErr_Occurred() ? -1 : unknown;
 }
 
-/* libpq takes one result format for all columns: one that has no binary form
- * makes all of them text. */
 static hp_bind_result
 complete(OperationObject *op)
 {

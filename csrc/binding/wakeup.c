@@ -5,7 +5,7 @@
  * What asyncio promises stays: callbacks run in the order in which they were
  * scheduled, each in its own context, none from inside the reader. Between two
  * operations that one run resolves nobody else can schedule anything (the reactor
- * runs no code of the user but type decoders), so a batch takes exactly the place
+ * runs no code of the user but type codecs), so a batch takes exactly the place
  * that its members would have had next to each other. What is scheduled outside
  * of a run (a cancellation) goes to call_soon() itself.
  *

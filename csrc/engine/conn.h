@@ -5,7 +5,7 @@
  *                        |                |  ^
  *                        |                |  +-- READY with requests on
  *                        |                |      `inflight` is busy; with
- *                        |                |      `cancelling` it waits for a
+ *                        |                |      `cancel` it waits for a
  *                        |                |      cancel request to be delivered
  *                        +----failed------+----broken----> CLOSED
  *
@@ -54,8 +54,8 @@ typedef struct hp_target {
     char *port;
     hp_time attempt_timeout; /* connect_timeout of the DSN; HP_NEVER: none */
     bool prefer_standby;
-    char *
-        settings; /* what `options` asks for, as SQL, for a pooler that refuses the parameter; NULL: cannot be had so */
+    /* What `options` asks for, as SQL, for a pooler that refuses the parameter; NULL: cannot be had so. */
+    char *settings;
 } hp_target;
 
 struct hp_conn;

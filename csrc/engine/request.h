@@ -119,10 +119,10 @@ typedef enum hp_bind_result { HP_READY, HP_LOOKUP, HP_FAILED, HP_GONE } hp_bind_
 typedef struct hp_resolution hp_resolution; /* connect.h */
 
 typedef struct hp_callbacks {
-    /* The server has described req->stmt. READY: stmt->user
-     * are set; LOOKUP: req->lookup_sql and lookup_arg are set; FAILED: the
-     * binding keeps the reason, the request ends with HP_ERR_BINDING. May be
-     * called more than once for a statement. */
+    /* The server has described req->stmt. READY: stmt->user is set; LOOKUP:
+     * req->lookup_sql and lookup_arg are set; FAILED: the binding keeps the reason,
+     * the request ends with HP_ERR_BINDING. May be called more than once for a
+     * statement. */
     hp_bind_result (*described)(hp_request *req, const PGresult *description);
     hp_bind_result (*looked_up)(hp_request *req, const PGresult *rows);
     /* Fill req->params, result_format and bound_for for req->stmt on a session

@@ -3,10 +3,10 @@
  * prepared.
  *
  * hp_stmt is one description of one SQL text: its name on the server, what the
- * scanner says of it, and, once a server has described it, its parameter types.
- * It is immutable after that (but `outdated`): when the server says that the text now means
- * something else, a new hp_stmt with a new name takes its place. It is shared
- * by all sessions of a pool and reference counted.
+ * scanner says of it, and, once a server has described it, its parameter types
+ * and columns. It is immutable after that (but `outdated`): when the server says
+ * that the text now means something else, a new hp_stmt with a new name takes its
+ * place. It is shared by all sessions of a pool and reference counted.
  *
  * hp_stmt_cache says which statements one session has prepared: a table from
  * id to entry (open addressing, linear probing, at most half full) and an LRU
@@ -37,7 +37,7 @@ typedef struct hp_stmt {
     char *column_names; /* one after another, each with its NUL */
     hp_time described_at;
     bool outdated; /* a session has it prepared with other columns than are described */
-    void *user; /* the binding's plan */
+    void *user;    /* the binding's plan */
     void (*free_user)(void *user);
 } hp_stmt;
 
