@@ -1,20 +1,19 @@
 /*
  * conn.c - see conn.h. Life, input and output of one session; what the bytes
- * mean is phase.c, how it connects connect.c, how it cancels cancel.c.
+ * mean is phase.c, how it connects connect.c, how it cancels cancel.c, how it
+ * ends ending.c.
  */
-#include "engine/conn.h"
+#include "engine/conn_parts.h"
 
 #include "engine/cancel.h"
 #include "engine/connect.h"
 #include "engine/phase.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 /* A cancel request that came before the statement began is ignored by the
  * server: ask again after this time. */
@@ -23,7 +22,6 @@ static const hp_time CANCEL_AGAIN_US = 250 * HP_MS;
 static void on_ready(hp_watch *watch, unsigned events, hp_time now);
 static void on_timer(hp_timer *timer, hp_time now);
 static void check_free(hp_conn *conn);
-static void connection_lost(hp_conn *conn);
 
 #define CONN_OF(pointer, member)  ((hp_conn *)(void *)((char *)(pointer)-offsetof(hp_conn, member)))
 #define REQUEST_OF(timer_pointer) ((hp_request *)(void *)((char *)(timer_pointer)-offsetof(hp_request, timer)))
@@ -59,40 +57,6 @@ hp_conn_forget_statements(hp_conn *conn)
         hp_stmt_unref(conn->to_close.items[--conn->to_close.count]);
     }
     conn->unnamed = 0;
-}
-
-/* Everything that only a live session needs. */
-static void
-release_session(hp_conn *conn)
-{
-    hp_timer_stop(&conn->env->reactor, &conn->timer);
-    hp_reactor_unwatch(&conn->env->reactor, &conn->watch);
-    hp_connect_cleanup(conn);
-    if (conn->cancel != NULL) {
-        hp_cancel_detach(conn->cancel);
-        conn->cancel = NULL;
-    }
-    PQfinish(conn->pg);
-    conn->pg = NULL;
-    if (conn->closing_fd >= 0) {
-        close(conn->closing_fd);
-        conn->closing_fd = -1;
-    }
-    conn->pipeline = conn->copy_out = conn->probe_due = false;
-    conn->state = HP_CONN_CLOSED;
-}
-
-/* What the binding keeps for the session. Last of all, since its finalizers may be
- * code of the user, which finds the end of the session complete. */
-static void
-drop_attachments(hp_conn *conn)
-{
-    void *user = conn->user;
-    conn->user = NULL;
-    hp_conn_forget_statements(conn);
-    if (user != NULL) {
-        conn->env->up->session_closed(conn->env->user, user);
-    }
 }
 
 void
@@ -159,19 +123,10 @@ hp_conn_connected(hp_conn *conn)
     }
 }
 
-void
-hp_conn_connect_failed(hp_conn *conn)
-{
-    hp_error err = conn->connect_error;
-    release_session(conn);
-    conn->use = HP_USE_GONE;
-    conn->env->owner->failed(conn, &err);
-}
-
 /* ---- the end of a request ---- */
 
-static void
-let_go(hp_conn *conn, hp_request *req)
+void
+hp_conn_let_go(hp_conn *conn, hp_request *req)
 {
     hp_timer_stop(&conn->env->reactor, &req->timer);
     PQclear(req->result);
@@ -184,8 +139,8 @@ let_go(hp_conn *conn, hp_request *req)
     }
 }
 
-static void
-tell(hp_conn *conn, hp_request *req, PGresult *result, const hp_error *err)
+void
+hp_conn_tell(hp_conn *conn, hp_request *req, PGresult *result, const hp_error *err)
 {
     if (req->abandoned || req->kind == HP_REQ_INTERNAL) {
         PQclear(result);
@@ -223,7 +178,7 @@ finish_internal(hp_conn *conn, hp_request *req)
         hp_error_set(&err, HP_ERR_LOST, "the session could not be %s: %s", what_internal(conn),
                      text ? text : "no reason given");
     }
-    let_go(conn, req);
+    hp_conn_let_go(conn, req);
     if (err.kind != HP_ERR_NONE) {
         hp_conn_break(conn, &err);
     } else {
@@ -260,7 +215,7 @@ hp_conn_finish(hp_conn *conn, hp_request *req, const hp_error *err)
         hp_conn_break(conn, &encoding);
         err = &encoding;
     } else if (PQstatus(conn->pg) == CONNECTION_BAD) {
-        connection_lost(conn);
+        hp_conn_lost(conn);
     } else {
         /* The session takes its next request before this answer is decoded:
          * the server works meanwhile. */
@@ -270,8 +225,8 @@ hp_conn_finish(hp_conn *conn, hp_request *req, const hp_error *err)
         PQclear(result);
         result = NULL;
     }
-    tell(conn, req, result, err);
-    let_go(conn, req);
+    hp_conn_tell(conn, req, result, err);
+    hp_conn_let_go(conn, req);
 }
 
 /* ---- output ---- */
@@ -351,8 +306,8 @@ hp_conn_submit(hp_conn *conn, hp_request *req)
     if (hp_timer_start(&conn->env->reactor, &req->timer, at) < 0) {
         hp_error err;
         hp_error_set(&err, HP_ERR_NO_MEMORY, "out of memory");
-        tell(conn, req, NULL, &err);
-        let_go(conn, req);
+        hp_conn_tell(conn, req, NULL, &err);
+        hp_conn_let_go(conn, req);
         check_free(conn);
         return;
     }
@@ -415,7 +370,7 @@ hp_conn_abandon(hp_conn *conn, hp_request *req)
     req->abandoned = true;
     if (conn->pending == req) {
         conn->pending = NULL;
-        let_go(conn, req);
+        hp_conn_let_go(conn, req);
         return;
     }
     if (hp_phase_is_feeding(req)) {
@@ -437,7 +392,7 @@ hp_conn_abandon(hp_conn *conn, hp_request *req)
 void
 hp_conn_withdraw(hp_conn *conn, hp_request *req, const hp_error *err)
 {
-    tell(conn, req, NULL, err);
+    hp_conn_tell(conn, req, NULL, err);
     if (conn->pending == req || conn->inflight.first == req) { /* the callback may have ended the session */
         hp_conn_abandon(conn, req);
     }
@@ -554,67 +509,8 @@ receive(hp_conn *conn)
     }
     drop_notifications(conn); /* also takes in notices while nothing is in flight */
     if (PQstatus(conn->pg) == CONNECTION_BAD) {
-        connection_lost(conn); /* what came made no sense, and libpq has closed the socket */
+        hp_conn_lost(conn); /* what came made no sense, and libpq has closed the socket */
     }
-}
-
-/* The rest of what the server said before it closed: the reason, mostly. */
-static void
-collect_last_words(hp_conn *conn)
-{
-    enum { PLENTY = 8 };
-    for (int i = 0; i < PLENTY; i++) {
-        if (PQstatus(conn->pg) == CONNECTION_OK && PQisBusy(conn->pg)) {
-            return; /* it still lives, and PQgetResult() would wait for it */
-        }
-        PGresult *res = PQgetResult(conn->pg);
-        const char *state = res ? PQresultErrorField(res, PG_DIAG_SQLSTATE) : NULL;
-        if (state != NULL) {
-            const char *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
-            snprintf(conn->fatal, sizeof conn->fatal, "%s", text ? text : "");
-            snprintf(conn->fatal_sqlstate, sizeof conn->fatal_sqlstate, "%s", state);
-        }
-        PQclear(res);
-    }
-}
-
-static void
-trim(char *text)
-{
-    size_t len = strlen(text);
-    while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == ' ')) {
-        text[--len] = '\0';
-    }
-    for (char *p = text; *p != '\0'; p++) {
-        if (*p == '\n' || *p == '\t') {
-            *p = ' ';
-        }
-    }
-}
-
-static void
-connection_lost(hp_conn *conn)
-{
-    hp_error err;
-    char message[HP_ERROR_TEXT_BYTES]; /* what is asked of libpq after this adds to it */
-    snprintf(message, sizeof message, "%s", PQerrorMessage(conn->pg));
-    collect_last_words(conn);
-    const char *why = conn->fatal[0] ? conn->fatal : message;
-    hp_error_set(&err, HP_ERR_LOST, "connection to %s was lost: %s", PQhost(conn->pg) ? PQhost(conn->pg) : "server",
-                 why[0] ? why : "the server closed it");
-    trim(err.text);
-    snprintf(err.sqlstate, sizeof err.sqlstate, "%s", conn->fatal_sqlstate);
-    hp_conn_break(conn, &err);
-}
-
-void
-hp_conn_break_sending(hp_conn *conn)
-{
-    /* The reason for a failed write is often in what the server sent before. */
-    if (PQstatus(conn->pg) == CONNECTION_OK) {
-        PQconsumeInput(conn->pg);
-    }
-    connection_lost(conn);
 }
 
 /* -1: at its end; 0: nothing to read; 1: there is. */
@@ -643,21 +539,8 @@ hp_conn_check(hp_conn *conn)
             return true;
         }
     }
-    connection_lost(conn);
+    hp_conn_lost(conn);
     return false;
-}
-
-static void
-see_server_close(hp_conn *conn)
-{
-    char rest[512];
-    ssize_t n;
-    do {
-        n = read(conn->closing_fd, rest, sizeof rest);
-    } while (n > 0 || (n < 0 && errno == EINTR));
-    if (n == 0 || (errno != EAGAIN && errno != EWOULDBLOCK)) {
-        hp_conn_break(conn, NULL);
-    }
 }
 
 static void
@@ -670,11 +553,11 @@ on_ready(hp_watch *watch, unsigned events, hp_time now)
         return;
     }
     if (conn->state == HP_CONN_CLOSING) {
-        see_server_close(conn);
+        hp_conn_see_close(conn);
         return;
     }
     if ((events & HP_READ) && !PQconsumeInput(conn->pg)) {
-        connection_lost(conn);
+        hp_conn_lost(conn);
         return;
     }
     if ((watch->events & HP_WRITE) && (events & HP_WRITE)) {
@@ -690,114 +573,6 @@ on_ready(hp_watch *watch, unsigned events, hp_time now)
         }
     }
     receive(conn);
-}
-
-/* ---- the end of a session ---- */
-
-/* What the server said about a request itself says more than that the
- * connection broke. */
-static void
-fail_request(hp_conn *conn, hp_request *req, const hp_error *err)
-{
-    hp_error own;
-    const char *state = req->failure ? PQresultErrorField(req->failure, PG_DIAG_SQLSTATE) : NULL;
-    if (state != NULL) {
-        hp_error_clear(&own);
-        own.kind = HP_ERR_SERVER;
-        own.result = req->failure;
-        snprintf(own.sqlstate, sizeof own.sqlstate, "%s", state);
-        err = &own;
-    }
-    if (err->sqlstate[0] != '\0') {
-        hp_stats_error(&conn->env->stats, err->sqlstate);
-    }
-    tell(conn, req, NULL, err);
-    let_go(conn, req);
-}
-
-void
-hp_conn_break(hp_conn *conn, const hp_error *err)
-{
-    hp_conn_state was = conn->state;
-    hp_error reason;
-    if (was == HP_CONN_CLOSED) {
-        return;
-    }
-    if (err != NULL) {
-        reason = *err;
-        reason.result = NULL;
-    } else {
-        hp_error_set(&reason, HP_ERR_CLOSED, "the connection was closed");
-    }
-    if (was == HP_CONN_CONNECTING) {
-        conn->connect_error = reason;
-        hp_conn_connect_failed(conn);
-        return;
-    }
-    release_session(conn);
-    if (was == HP_CONN_CLOSING) {
-        conn->env->owner->closed(conn);
-    } else {
-        conn->env->owner->lost(conn, &reason);
-    }
-    if (conn->pending != NULL) {
-        hp_request *req = conn->pending;
-        conn->pending = NULL;
-        fail_request(conn, req, &reason);
-    }
-    while (conn->inflight.first != NULL) {
-        hp_request *req = conn->inflight.first;
-        hp_request_remove(&conn->inflight, req);
-        fail_request(conn, req, &reason);
-    }
-    drop_attachments(conn);
-}
-
-void
-hp_conn_close(hp_conn *conn)
-{
-    hp_env *env = conn->env;
-    int fd = PQsocket(conn->pg);
-    hp_timer_stop(&env->reactor, &conn->timer);
-    hp_reactor_unwatch(&env->reactor, &conn->watch);
-    conn->closing_fd = fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
-    PQfinish(conn->pg); /* sends Terminate; our copy of the socket stays open */
-    conn->pg = NULL;
-    conn->state = HP_CONN_CLOSING;
-    conn->use = HP_USE_GONE;
-    if (conn->closing_fd < 0 || hp_reactor_watch(&env->reactor, &conn->watch, conn->closing_fd, HP_READ) < 0 ||
-        hp_timer_start(&env->reactor, &conn->timer, hp_now() + env->close_timeout) < 0) {
-        hp_conn_break(conn, NULL);
-    }
-}
-
-void
-hp_conn_discard(hp_conn *conn, bool forked)
-{
-    if (forked && conn->pg != NULL && PQsocket(conn->pg) >= 0) {
-        /* PQfinish() says goodbye on the socket, which is the parent's: put a
-         * dead one in its place. */
-        int fd = PQsocket(conn->pg);
-        int dead = socket(AF_UNIX, SOCK_STREAM, 0);
-        if (dead < 0 || dup2(dead, fd) < 0) {
-            conn->pg = NULL; /* rather leak it */
-        }
-        if (dead >= 0) {
-            close(dead);
-        }
-    }
-    release_session(conn);
-    if (conn->pending != NULL) {
-        hp_request *req = conn->pending;
-        conn->pending = NULL;
-        let_go(conn, req);
-    }
-    while (conn->inflight.first != NULL) {
-        hp_request *req = conn->inflight.first;
-        hp_request_remove(&conn->inflight, req);
-        let_go(conn, req);
-    }
-    drop_attachments(conn);
 }
 
 bool
