@@ -48,6 +48,7 @@ hp_errors_init(PyObject *module, hp_errors_state *state)
         take_attribute(OURS, "ConnectionDoesNotExistError", &state->ConnectionDoesNotExistError) < 0 ||
         take_attribute(OURS, "PoolExhaustedError", &state->PoolExhaustedError) < 0 ||
         take_attribute(OURS, "ServerUnavailableError", &state->ServerUnavailableError) < 0 ||
+        take_attribute(OURS, "OutdatedSchemaCacheError", &state->OutdatedSchemaCacheError) < 0 ||
         take_attribute(OURS, "QueryTimeoutError", &state->QueryTimeoutError) < 0 ||
         take_attribute(OURS, "TargetServerAttributeNotMatched", &state->TargetServerAttributeNotMatched) < 0 ||
         take_attribute("asyncio", "CancelledError", &state->CancelledError) < 0 ||
@@ -67,6 +68,7 @@ hp_errors_init(PyObject *module, hp_errors_state *state)
     DO(PoolExhaustedError)                                                                                             \
     DO(ServerUnavailableError)                                                                                         \
     DO(TargetServerAttributeNotMatched)                                                                                \
+    DO(OutdatedSchemaCacheError)                                                                                       \
     DO(QueryTimeoutError)                                                                                              \
     DO(CancelledError)                                                                                                 \
     DO(InvalidStateError)

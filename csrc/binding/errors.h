@@ -22,6 +22,7 @@ typedef struct hp_errors_state {
     PyObject *ConnectionDoesNotExistError;
     PyObject *PoolExhaustedError;
     PyObject *ServerUnavailableError;
+    PyObject *OutdatedSchemaCacheError;
     PyObject *QueryTimeoutError;
     PyObject *TargetServerAttributeNotMatched;
     PyObject *CancelledError;    /* asyncio.CancelledError */

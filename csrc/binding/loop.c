@@ -140,10 +140,14 @@ done(hp_request *req, PGresult *result, const hp_error *err)
     }
     PyObject *value = hp_plan_result(op, result);
     PQclear(result);
-    if (value == NULL) {
-        hp_operation_finish_with_error(op);
-    } else {
+    if (value != NULL) {
         hp_operation_finish(op, value, NULL);
+        return;
+    }
+    bool outdated = PyErr_ExceptionMatches(op->pool->state->errors.OutdatedSchemaCacheError);
+    hp_operation_finish_with_error(op);
+    if (outdated) {
+        hp_statements_forget(op->pool); /* this answer is lost, the next one is not */
     }
 }
 

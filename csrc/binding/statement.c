@@ -117,6 +117,13 @@ make_statement(PoolObject *pool, PyObject *query)
     return stmt;
 }
 
+void
+hp_statements_forget(PoolObject *pool)
+{
+    hp_registry_forget(pool->registry);
+    PyDict_Clear(pool->statements);
+}
+
 hp_stmt *
 hp_statement_get(PoolObject *pool, PyObject *query)
 {

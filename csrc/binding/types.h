@@ -206,6 +206,8 @@ int hp_timeout_from_object(PyObject *object, hp_time *timeout);
 
 /* The statement for a text: new reference, or NULL with an exception. */
 hp_stmt *hp_statement_get(PoolObject *pool, PyObject *query);
+/* Types have changed: look all of them up again, with the statements that use them. */
+void hp_statements_forget(PoolObject *pool);
 hp_stmt *hp_statement_renew(PoolObject *pool, PyObject *query, const hp_stmt *old);
 
 /* ---- plan.c ---- */

@@ -474,3 +474,17 @@ async def test_statement_of_a_subclass_of_str_is_its_text_alone(pool: Pool) -> N
         assert await pool.fetchval(Query("SELECT 1")) == 1
         assert await pool.execute(Query("SELECT 2")) == "SELECT 1"
         await pool.executemany(Query("SELECT $1::int4"), [(3,)])
+
+
+async def test_composite_type_that_was_altered_is_looked_up_again_after_one_error(pool: Pool) -> None:
+    await pool.execute("CREATE TYPE altered AS (a int)")
+    try:
+        query = "SELECT ROW(1)::altered AS value"
+        assert await pool.fetchval(query) == (1,)
+        await pool.execute("ALTER TYPE altered ADD ATTRIBUTE b text")
+        with pytest.raises(exceptions.OutdatedSchemaCacheError):
+            await pool.fetchval("SELECT (1, 'x')::altered")
+        assert await pool.fetchval("SELECT (1, 'x')::altered") == (1, "x")
+        assert await pool.fetchval("SELECT $1::altered", (2, "y")) == (2, "y")
+    finally:
+        await pool.execute("DROP TYPE altered")
