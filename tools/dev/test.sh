@@ -160,7 +160,7 @@ everything() {
     export HOLISTICPOOL_TEST_PG_BIN
     ensure_main_build
     stage "CPython 3.$python_minor, PostgreSQL $debian_major" \
-        suite main "$root/.venv" -n "$workers" -q
+        suite main "$root/.venv" -n "$workers" --dist loadgroup -q
     stage "CPython 3.$python_minor, PostgreSQL 18, its libpq, uvloop" suite_on_18
     stage "ASan and UBSan, PostgreSQL $debian_major" sanitized sanitized
     stage "ASan and UBSan, PostgreSQL 18, its libpq, uvloop" sanitized_on_18
