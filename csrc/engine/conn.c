@@ -19,6 +19,10 @@
  * server: ask again after this time. */
 static const hp_time CANCEL_AGAIN_US = 250 * HP_MS;
 
+/* An empty round trip. Due after each cancel request, also where the statement ended by
+ * query_canceled: there may have been two requests, or statement_timeout was quicker. */
+static const char PROBE[] = "";
+
 static void on_ready(hp_watch *watch, unsigned events, hp_time now);
 static void on_timer(hp_timer *timer, hp_time now);
 static void check_free(hp_conn *conn);
@@ -168,12 +172,22 @@ what_internal(const hp_conn *conn)
     return conn->use == HP_USE_OPENING ? "set up" : "reset";
 }
 
+/* The probe took the cancel request that it was sent for; another may follow. */
+static bool
+is_probe_hit(const hp_request *req)
+{
+    const char *state = req->failure ? PQresultErrorField(req->failure, PG_DIAG_SQLSTATE) : NULL;
+    return req->script == PROBE && state != NULL && strcmp(state, "57014") == 0;
+}
+
 static void
 finish_internal(hp_conn *conn, hp_request *req)
 {
     hp_error err;
     hp_error_clear(&err);
-    if (req->failure != NULL) {
+    if (is_probe_hit(req)) {
+        conn->probe_due = true;
+    } else if (req->failure != NULL) {
         const char *text = PQresultErrorField(req->failure, PG_DIAG_MESSAGE_PRIMARY);
         hp_error_set(&err, HP_ERR_LOST, "the session could not be %s: %s", what_internal(conn),
                      text ? text : "no reason given");
@@ -203,9 +217,6 @@ hp_conn_finish(hp_conn *conn, hp_request *req, const hp_error *err)
     const char *state = req->failure ? PQresultErrorField(req->failure, PG_DIAG_SQLSTATE) : NULL;
     if (state != NULL) {
         hp_stats_error(&env->stats, state);
-        if (strcmp(state, "57014") == 0) {
-            conn->probe_due = false; /* the cancel has hit: nothing is left of it */
-        }
     }
     hp_timer_stop(&env->reactor, &req->timer);
     if (encoding_changed(conn)) {
@@ -446,7 +457,7 @@ check_free(hp_conn *conn)
     }
     if (conn->probe_due) {
         conn->probe_due = false;
-        hp_conn_run_internal(conn, "");
+        hp_conn_run_internal(conn, PROBE);
     } else if (conn->pending != NULL) {
         hp_request *req = conn->pending;
         conn->pending = NULL;

@@ -6,7 +6,10 @@ import asyncio
 import contextlib
 import random
 
-from observing import settled
+import pytest
+from observing import Observer, settled, unique_name
+from servers import PostgresServer
+from startup_proxy import StartupProxy
 
 import holisticpool
 
@@ -94,3 +97,46 @@ async def test_statement_that_the_cancel_came_too_late_for_keeps_its_effect_and_
             assert {row[0] for row in await connection.fetch("SELECT i FROM late")} == done
             assert 0 < len(done) < ROUNDS
         await settled(pool)
+
+
+FIRST = "SELECT pg_sleep(600) /* cancelled twice */"
+
+
+class SlowPooler(StartupProxy):
+    """Says that a cancel request is done and hands it on only later, as poolers do: the first one when the second has
+    come, the second while the server is at what the session sent after that."""
+
+    def __init__(self, server: PostgresServer, observer: Observer, application_name: str) -> None:
+        super().__init__(server)
+        self.observer = observer
+        self.application_name = application_name
+        self.held: list[bytes] = []
+        self.late = 0
+
+    async def cancel(self, packet: bytes) -> None:
+        self.held.append(packet)
+        if len(self.held) == 2:
+            await self.deliver(self.held[0])
+
+    async def client_sent(self) -> None:
+        if len(self.held) >= 2 and self.late == 0:
+            self.late += 1
+            await self.observer.until(
+                "EXISTS (SELECT FROM pg_stat_activity"
+                f" WHERE application_name = '{self.application_name}' AND query <> '{FIRST}')"
+            )
+            await self.deliver(self.held[1])
+
+
+async def test_second_cancel_that_a_pooler_holds_back_does_not_hit_the_next_statement(
+    server: PostgresServer, observer: Observer
+) -> None:
+    application = unique_name("held")
+    async with SlowPooler(server, observer, application) as pooler:
+        dsn = server.dsn(application_name=application, sslmode="disable", gssencmode="disable")
+        dsn = dsn.replace(f":{server.port}/", f":{pooler.port}/")
+        async with holisticpool.create_pool(dsn, min_size=1, max_size=1) as pool, pool.acquire() as connection:
+            with pytest.raises((TimeoutError, asyncio.TimeoutError)):
+                await connection.execute(FIRST, timeout=0.05)
+            assert await connection.execute("SELECT pg_sleep(1) /* the next one */") == "SELECT 1"
+        assert pooler.late == 1

@@ -168,3 +168,31 @@ async def test_what_comes_unasked_costs_that_connection_and_no_caller(answer: st
         opened.set()
         await until(lambda: connections == 2, "the connection was replaced")
         pool.terminate()
+
+
+async def test_cancel_that_hits_the_empty_round_trip_behind_it_costs_nobody_anything() -> None:
+    cancelled = message(b"E", b"SERROR\0VERROR\0C57014\0Mcanceling statement\0\0") + READY
+    answers = [cancelled, cancelled, message(b"I") + READY, message(b"C", b"SELECT 1\0") + READY]
+    came: list[bytes] = []
+    sessions = 0
+    asked_to_cancel = threading.Event()
+
+    def reply(connection: socket.socket) -> None:
+        nonlocal sessions
+        sessions += 1
+        if sessions > 1:
+            asked_to_cancel.set()
+            return
+        connection.sendall(GREETING)
+        for answer in answers:
+            came.append(connection.recv(4096))
+            asked_to_cancel.wait(GUARD_S)
+            connection.sendall(answer)
+        connection.recv(4096)
+
+    with server_that(reply) as dsn:
+        async with holisticpool.create_pool(dsn, min_size=1, max_size=1) as pool, pool.acquire() as connection:
+            with pytest.raises((TimeoutError, asyncio.TimeoutError)):
+                await connection.execute("SELECT 1", timeout=0.05)
+            assert await connection.execute("SELECT 2") == "SELECT 1"
+    assert came == [message(b"Q", text) for text in (b"SELECT 1\0", b"\0", b"\0", b"SELECT 2\0")]
