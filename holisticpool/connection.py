@@ -182,6 +182,15 @@ class Connection(_core.Connection):
         await self.fetchval(f"SELECT NULL::{_quoted(row['schema'])}.{_quoted(row['name'])}[]")
         return int(row["oid"])
 
+    async def reload_schema_state(self) -> None:
+        """Forget what the pool knows of statements and types, so that altered types are looked up again.
+
+        It is for all connections of the pool and sends nothing: each statement is
+        described anew at its next use. Raises InterfaceError on a closed or
+        released connection.
+        """
+        self._forget_types()
+
     async def set_builtin_type_codec(self, typename: str, **_: Any) -> NoReturn:
         """Not supported yet: raises UnsupportedClientFeatureError."""
         raise _unsupported("set_builtin_type_codec")

@@ -211,9 +211,7 @@ def connect_config(
         connect_timeout=timeout if isinstance(timeout, Unset) else check_timeout("timeout", timeout),
         command_timeout=check_timeout("command_timeout", command_timeout),
         statement_cache_size=check_size("statement_cache_size", statement_cache_size, at_least=0),
-        max_cached_statement_lifetime=check_seconds(
-            "max_cached_statement_lifetime", max_cached_statement_lifetime
-        ),
+        max_cached_statement_lifetime=check_seconds("max_cached_statement_lifetime", max_cached_statement_lifetime),
         max_cacheable_statement_size=check_size(
             "max_cacheable_statement_size", max_cacheable_statement_size, at_least=0
         ),

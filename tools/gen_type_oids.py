@@ -38,9 +38,7 @@ def main(psql_args: list[str]) -> int:
     command = ["psql", "-AtX", "-F", "\t", "-c", QUERY, *psql_args]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     rows = [line.split("\t") for line in output.splitlines()]
-    names = [
-        (f"{element.upper()}_ARRAY" if element else name.upper(), int(oid)) for oid, name, element, _ in rows
-    ]
+    names = [(f"{element.upper()}_ARRAY" if element else name.upper(), int(oid)) for oid, name, element, _ in rows]
     body = "\n".join(f"    HP_OID_{name} = {oid}," for name, oid in names)
     sys.stdout.write(HEADER.format(version=rows[0][3].split()[0], rows=body, last=names[-1][1]))
     return 0

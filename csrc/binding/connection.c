@@ -42,7 +42,10 @@ hp_connection_release(ConnectionObject *self)
     }
     self->conn = NULL;
     if (self->pool->generation == hp_fork_generation && conn->lease == self->lease) {
+        hp_codec_state *state = &state_of(self)->codec;
+        hp_codec_sets_hold(state);
         hp_pool_release(conn);
+        hp_codec_sets_let_go(state);
     }
 }
 
@@ -213,12 +216,15 @@ connection_terminate(PyObject *object, PyObject *unused)
         Py_RETURN_NONE;
     }
     hp_error err;
+    hp_codec_state *state = &state_of(self)->codec;
     hp_error_set(&err, HP_ERR_CLOSED, "the connection was terminated");
+    hp_codec_sets_hold(state);
     hp_conn_break(self->conn, &err);
     if (self->pool->dedicated) {
         hp_connection_release(self);
         hp_pool_terminate(self->pool->engine);
     }
+    hp_codec_sets_let_go(state);
     Py_RETURN_NONE;
 }
 
@@ -309,12 +315,25 @@ connection_set_codec(PyObject *object, PyObject *args)
         PyErr_Format(PyExc_LookupError, "type %u is not known to the pool", oid);
         return NULL;
     }
-    hp_codec_set *set = encoder == Py_None ? hp_codec_set_without(self->conn->user, oid)
-                                           : hp_codec_set_with(self->conn->user, native, encoder, decoder, text);
+    hp_codec_state *state = &state_of(self)->codec;
+    hp_codec_set *set = encoder == Py_None ? hp_codec_set_without(state, self->conn->user, oid)
+                                           : hp_codec_set_with(state, self->conn->user, native, encoder, decoder, text);
     if (set == NULL) {
         return NULL;
     }
     take_codecs(self, set);
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+connection_forget_types(PyObject *object, PyObject *unused)
+{
+    ConnectionObject *self = (ConnectionObject *)object;
+    (void)unused;
+    if (hp_connection_check(self, "reload_schema_state") < 0) {
+        return NULL;
+    }
+    hp_statements_forget(self->pool);
     Py_RETURN_NONE;
 }
 
@@ -371,6 +390,7 @@ static PyMethodDef connection_methods[] = {
      "get_server_pid($self, /)\n--\n\nThe process id of the server's session."},
     {"_parameter_status", connection_parameter_status, METH_O, NULL},
     {"_set_codec", connection_set_codec, METH_VARARGS, NULL},
+    {"_forget_types", connection_forget_types, METH_NOARGS, NULL},
     {"_server_version_num", connection_server_version_num, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -319,7 +319,10 @@ session_ready(ConnectionObject *connection)
     }
     connection->conn = NULL; /* the hook's lease ends here */
     if (conn != NULL) {
+        hp_codec_state *state = &pool->state->codec;
+        hp_codec_sets_hold(state);
         hp_pool_session_ready(conn, ok, why);
+        hp_codec_sets_let_go(state);
     }
     Py_XDECREF(text);
 }
@@ -427,8 +430,10 @@ on_readable(PyObject *self, PyObject *unused)
     (void)unused;
     if (pool->generation == hp_fork_generation) {
         pool->thread = PyThread_get_thread_ident();
+        hp_codec_sets_hold(&pool->state->codec);
         hp_pool_run_reactor(pool->engine);
         hp_wakeup_end_run(pool);
+        hp_codec_sets_let_go(&pool->state->codec);
     }
     Py_RETURN_NONE;
 }

@@ -235,7 +235,10 @@ abandon(OperationObject *op)
         return; /* in a forked child: the statement is the parent's */
     }
     if (op->in_engine) {
+        hp_codec_state *codec = &pool->state->codec;
+        hp_codec_sets_hold(codec);
         hp_request_abandon(&op->req);
+        hp_codec_sets_let_go(codec);
         return;
     }
     if (pool->opening == op) {

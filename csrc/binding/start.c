@@ -360,11 +360,13 @@ submit(OperationObject *op)
     op->state = HP_OP_PENDING;
     op->in_engine = true;
     Py_INCREF(op); /* the engine's, until released */
+    hp_codec_sets_hold(&state_of(op)->codec);
     if (op->connection == NULL) {
         hp_pool_submit(op->pool->engine, &op->req);
     } else {
         hp_pool_run_leased(op->connection->conn, &op->req);
     }
+    hp_codec_sets_let_go(&state_of(op)->codec);
     return 0;
 }
 

@@ -173,6 +173,8 @@ typedef struct hp_codec_state {
     PyObject *str_slot_points;
     PyObject *str_slot_is_closed;
     PyObject *range_slots[HP_RANGE_SLOTS];
+    unsigned holds;                 /* custom.c: how many keep the functions of dead sets alive */
+    struct hp_codec_set *dead_sets; /* ... and the sets */
 } hp_codec_state;
 
 int hp_codec_init(PyObject *module, hp_codec_state *state);

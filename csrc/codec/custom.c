@@ -31,6 +31,8 @@ typedef struct derived_codec {
 
 struct hp_codec_set {
     unsigned refs;
+    hp_codec_state *state;
+    struct hp_codec_set *next_dead;
     derived_codec *derived;
     int n;
     custom_codec codecs[];
@@ -203,7 +205,7 @@ fill(custom_codec *custom, const hp_codec *native, PyObject *encoder, PyObject *
 /* ---- sets ---- */
 
 static hp_codec_set *
-new_set(const hp_codec_set *base, hp_oid without, int more)
+new_set(hp_codec_state *state, const hp_codec_set *base, hp_oid without, int more)
 {
     int n = base ? base->n : 0;
     hp_codec_set *set = PyMem_Calloc(1, sizeof *set + (size_t)(n + more) * sizeof set->codecs[0]);
@@ -212,6 +214,7 @@ new_set(const hp_codec_set *base, hp_oid without, int more)
         return NULL;
     }
     set->refs = 1;
+    set->state = state;
     for (int i = 0; i < n; i++) {
         const custom_codec *old = &base->codecs[i];
         if (old->codec.oid != without) {
@@ -222,9 +225,10 @@ new_set(const hp_codec_set *base, hp_oid without, int more)
 }
 
 hp_codec_set *
-hp_codec_set_with(const hp_codec_set *base, const hp_codec *native, PyObject *encoder, PyObject *decoder, bool text)
+hp_codec_set_with(hp_codec_state *state, const hp_codec_set *base, const hp_codec *native, PyObject *encoder,
+                  PyObject *decoder, bool text)
 {
-    hp_codec_set *set = new_set(base, native->oid, 1);
+    hp_codec_set *set = new_set(state, base, native->oid, 1);
     if (set != NULL) {
         fill(&set->codecs[set->n++], native, encoder, decoder, text);
     }
@@ -232,9 +236,9 @@ hp_codec_set_with(const hp_codec_set *base, const hp_codec *native, PyObject *en
 }
 
 hp_codec_set *
-hp_codec_set_without(const hp_codec_set *base, hp_oid oid)
+hp_codec_set_without(hp_codec_state *state, const hp_codec_set *base, hp_oid oid)
 {
-    return new_set(base, oid, 0);
+    return new_set(state, base, oid, 0);
 }
 
 hp_codec_set *
@@ -246,12 +250,9 @@ hp_codec_set_ref(hp_codec_set *set)
     return set;
 }
 
-void
-hp_codec_set_unref(hp_codec_set *set)
+static void
+free_set(hp_codec_set *set)
 {
-    if (set == NULL || --set->refs > 0) {
-        return;
-    }
     for (int i = 0; i < set->n; i++) {
         Py_DECREF(set->codecs[i].encoder);
         Py_DECREF(set->codecs[i].decoder);
@@ -263,6 +264,43 @@ hp_codec_set_unref(hp_codec_set *set)
         set->derived = next;
     }
     PyMem_Free(set);
+}
+
+void
+hp_codec_set_unref(hp_codec_set *set)
+{
+    if (set == NULL || --set->refs > 0) {
+        return;
+    }
+    if (set->state->holds == 0) {
+        free_set(set);
+        return;
+    }
+    set->next_dead = set->state->dead_sets;
+    set->state->dead_sets = set;
+}
+
+void
+hp_codec_sets_hold(hp_codec_state *state)
+{
+    state->holds++;
+}
+
+void
+hp_codec_sets_let_go(hp_codec_state *state)
+{
+    PyObject *type, *value, *traceback;
+    if (--state->holds > 0 || state->dead_sets == NULL) {
+        return;
+    }
+    PyErr_Fetch(&type, &value, &traceback);
+    /* What a finalizer does may hold, and let go, in its turn. */
+    while (state->holds == 0 && state->dead_sets != NULL) {
+        hp_codec_set *set = state->dead_sets;
+        state->dead_sets = set->next_dead;
+        free_set(set);
+    }
+    PyErr_Restore(type, value, traceback);
 }
 
 static const custom_codec *

@@ -192,3 +192,70 @@ async def test_end_of_a_codec_may_release_the_session_that_gets_another(dsn: str
         connection._set_codec(_INT4, str, int, True)
         assert connection._released
         assert await pool.fetchval("SELECT $1::int4", 7) == 7
+
+
+@pytest.mark.parametrize("end", ["release", "terminate", "terminate the pool"])
+@pytest.mark.parametrize("leased", [True, False])
+async def test_end_of_a_codec_may_end_its_session_in_the_middle_of_a_send(dsn: str, end: str, leased: bool) -> None:
+    pool = await holisticpool.create_pool(dsn, min_size=2, max_size=2, statement_cache_size=1)
+    connection, other = await pool.acquire(), await pool.acquire()
+    ended = []
+
+    def at_end() -> None:
+        ended.append(end)
+        if end == "release":
+            pool.release(connection)
+        elif end == "terminate":
+            connection.terminate()
+        else:
+            pool.terminate()
+
+    connection._set_codec(_INT4, str, _Codec(at_end), True)
+    assert await connection.fetchval("SELECT 1") == "1"
+    connection._set_codec(_INT4, str, int, True)
+    await connection.reload_schema_state()
+    other._set_codec(_INT4, str, int, True)
+    for n in (2, 3):
+        assert await other.fetchval(f"SELECT {n}") == n
+    # Now the codec is kept by the first statement alone, and that by the session, which has it prepared. The next
+    # one takes its place there, and with the one after that it is closed.
+    assert await connection.fetchval("SELECT 2") == 2
+    assert ended == []
+    if leased:
+        caller: Any = connection
+    else:
+        caller = pool
+        await pool.release(connection)
+    failures = (holisticpool.InterfaceError, OSError, holisticpool.PostgresError)
+    outcome = await asyncio.gather(caller.fetchval("SELECT 3"), return_exceptions=True)
+    assert ended == [end]
+    assert outcome == [3] or isinstance(outcome[0], failures)
+    await pool.release(other)
+    await pool.release(connection)
+    if end != "terminate the pool":
+        assert await asyncio.gather(*(pool.fetchval("SELECT 3") for _ in range(4))) == [3] * 4
+        await pool.close()
+
+
+async def test_reload_schema_state_reads_an_altered_type_without_an_error_first(dsn: str) -> None:
+    async with holisticpool.create_pool(dsn, min_size=2, max_size=2) as pool:
+        await pool.execute("CREATE TYPE reloaded AS (a int)")
+        try:
+            async with pool.acquire() as one, pool.acquire() as two:
+                for lease in (one, two):
+                    assert await lease.fetchval("SELECT ROW(1)::reloaded") == (1,)
+                await one.execute("ALTER TYPE reloaded ADD ATTRIBUTE b text")
+                assert await one.reload_schema_state() is None
+                for lease in (one, two):
+                    assert await lease.fetchval("SELECT ROW(1, 'x')::reloaded") == (1, "x")
+                    assert await lease.fetchval("SELECT $1::reloaded", {"b": "y"}) == (None, "y")
+        finally:
+            await pool.execute("DROP TYPE reloaded")
+
+
+async def test_reload_schema_state_of_a_released_connection_is_refused(dsn: str) -> None:
+    async with holisticpool.create_pool(dsn, min_size=1, max_size=1) as pool:
+        connection = await pool.acquire()
+        await pool.release(connection)
+        with pytest.raises(holisticpool.InterfaceError, match="released"):
+            await connection.reload_schema_state()

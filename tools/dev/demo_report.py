@@ -161,9 +161,7 @@ def _faster_verdict(per_request: BackendFigures, pooled: BackendFigures) -> Verd
 Measured = dict[str, Any]
 
 
-def _checked(
-    promise: str, checks: dict[str, Any], name: str, judge: Callable[[Measured], tuple[str, bool]]
-) -> Verdict:
+def _checked(promise: str, checks: dict[str, Any], name: str, judge: Callable[[Measured], tuple[str, bool]]) -> Verdict:
     """The verdict over one of pool_checks.py's measurements, or over its absence."""
     measured = checks.get(name, {"error": checks.get("failure", "not measured")})
     if "error" in measured:
