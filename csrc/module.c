@@ -27,7 +27,10 @@
     DO(str_is_closed)                                                                                                  \
     DO(str_getaddrinfo)                                                                                                \
     DO(str_add_done_callback)                                                                                          \
-    DO(str_loop)
+    DO(str_loop)                                                                                                       \
+    DO(str_by_lease)                                                                                                   \
+    DO(query_names)                                                                                                    \
+    DO(query_methods)
 
 static int
 intern_names(hp_binding_state *state)
@@ -43,6 +46,7 @@ intern_names(hp_binding_state *state)
         {&state->str_getaddrinfo, "getaddrinfo"},
         {&state->str_add_done_callback, "add_done_callback"},
         {&state->str_loop, "loop"},
+        {&state->str_by_lease, "_by_lease"},
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         *names[i].where = PyUnicode_InternFromString(names[i].text);
@@ -74,7 +78,8 @@ hp_binding_init(PyObject *module, hp_binding_state *state)
         return -1;
     }
     if (hp_operation_type_init(module, state) < 0 || hp_finished_type_init(module, state) < 0 ||
-        hp_connection_type_init(module, state) < 0 || hp_pool_type_init(module, state) < 0) {
+        hp_connection_type_init(module, state) < 0 || hp_override_init(state) < 0 ||
+        hp_pool_type_init(module, state) < 0) {
         return -1;
     }
     return 0;

@@ -128,6 +128,11 @@ class Pool(_core.Pool):
             self.terminate()
             raise
 
+    async def _by_lease(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """For the C part: a query whose method the connection class has redefined."""
+        async with self.acquire() as connection:
+            return await getattr(connection, method)(*args, **kwargs)
+
     async def executemany(self, command: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None) -> None:
         """Execute *command* for each sequence of arguments in *args*: all of them, or none."""
         async with self.acquire() as connection:

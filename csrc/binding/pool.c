@@ -393,27 +393,39 @@ pool_abandon(PyObject *object, PyObject *unused)
 /* ---- statements and leases ---- */
 
 static PyObject *
+query(PyObject *object, hp_op_kind kind, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PoolObject *self = (PoolObject *)object;
+    int overridden = self->engine ? hp_override_exists(self, kind) : 0;
+    if (overridden < 0) {
+        return NULL;
+    }
+    return overridden ? hp_override_call(self, kind, args, nargs, kwnames)
+                      : hp_operation_from_call(self, NULL, kind, args, nargs, kwnames);
+}
+
+static PyObject *
 pool_fetch(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    return hp_operation_from_call((PoolObject *)self, NULL, HP_OP_FETCH, args, nargs, kwnames);
+    return query(self, HP_OP_FETCH, args, nargs, kwnames);
 }
 
 static PyObject *
 pool_fetchrow(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    return hp_operation_from_call((PoolObject *)self, NULL, HP_OP_FETCHROW, args, nargs, kwnames);
+    return query(self, HP_OP_FETCHROW, args, nargs, kwnames);
 }
 
 static PyObject *
 pool_fetchval(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    return hp_operation_from_call((PoolObject *)self, NULL, HP_OP_FETCHVAL, args, nargs, kwnames);
+    return query(self, HP_OP_FETCHVAL, args, nargs, kwnames);
 }
 
 static PyObject *
 pool_execute(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    return hp_operation_from_call((PoolObject *)self, NULL, HP_OP_EXECUTE, args, nargs, kwnames);
+    return query(self, HP_OP_EXECUTE, args, nargs, kwnames);
 }
 
 static PyObject *

@@ -32,8 +32,9 @@ typedef struct hp_binding_state {
     PyObject *kw_context;       /* ("context",) */
     PyObject *traceback_globals;
     PyObject *str_call_soon, *str_add_reader, *str_remove_reader, *str_is_closed, *str_getaddrinfo,
-        *str_add_done_callback, *str_loop;
-    void *free_operations; /* operation.c: a chain through `pool` */
+        *str_add_done_callback, *str_loop, *str_by_lease;
+    PyObject *query_names, *query_methods; /* override.c: tuples */
+    void *free_operations;                 /* operation.c: a chain through `pool` */
     int free_count;
 } hp_binding_state;
 
@@ -201,6 +202,16 @@ PyObject *hp_operation_from_call(PoolObject *pool, ConnectionObject *connection,
                                  Py_ssize_t nargs, PyObject *kwnames);
 /* Seconds as a Python object to microseconds. None: HP_NEVER. 0, or -1 with an exception. */
 int hp_timeout_from_object(PyObject *object, hp_time *timeout);
+
+/* ---- override.c ---- */
+
+/* After ConnectionType is made. */
+int hp_override_init(hp_binding_state *state);
+/* Has the pool's connection class another method for FETCH ... EXECUTE than ours? 1, 0, or -1 with an exception. */
+int hp_override_exists(PoolObject *pool, hp_op_kind kind);
+/* The awaitable of a query that takes the way over a lease and that method. New reference, or NULL. */
+PyObject *hp_override_call(PoolObject *pool, hp_op_kind kind, PyObject *const *args, Py_ssize_t nargs,
+                           PyObject *kwnames);
 
 /* ---- statement.c ---- */
 

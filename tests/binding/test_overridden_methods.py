@@ -1,0 +1,118 @@
+"""Query methods that a connection class has redefined, or that somebody has wrapped: a pool's queries go through them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import asyncpg
+import pytest
+
+import holisticpool
+
+QUERIES = {"fetch": [(1,)], "fetchrow": (1,), "fetchval": 1, "execute": "SELECT 1"}
+
+both = pytest.mark.parametrize("library", [asyncpg, holisticpool], ids=["asyncpg", "holisticpool"])
+
+
+def class_with(library: ModuleType, method: str, calls: list[Any]) -> type:
+    """A connection class whose *method* notes that it was called."""
+
+    async def noted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        calls.append((method, args, kwargs))
+        return await getattr(library.Connection, method)(self, *args, **kwargs)
+
+    return type("Noting", (library.Connection,), {method: noted})
+
+
+@both
+@pytest.mark.parametrize("method", QUERIES)
+async def test_pool_query_calls_the_method_of_the_connection_class(dsn: str, library: Any, method: str) -> None:
+    calls: list[Any] = []
+    noting = class_with(library, method, calls)
+    async with library.create_pool(dsn, min_size=1, max_size=1, connection_class=noting) as pool:
+        assert await getattr(pool, method)("SELECT 1", timeout=5) == QUERIES[method]
+        name, args, kwargs = calls[0]
+        assert (name, args, kwargs["timeout"]) == (method, ("SELECT 1",), 5)
+        for other in QUERIES.keys() - {method}:
+            assert await getattr(pool, other)("SELECT 1") == QUERIES[other]
+        if library is holisticpool:
+            assert len(calls) == 1
+        assert pool.get_idle_size() == 1
+
+
+@pytest.mark.parametrize("method", QUERIES)
+async def test_method_that_is_wrapped_while_the_pool_is_open_is_called(
+    dsn: str, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    original: Callable[..., Any] = getattr(holisticpool.Connection, method)
+
+    async def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        calls.append(method)
+        return await original(self, *args, **kwargs)
+
+    async with holisticpool.create_pool(dsn, min_size=1) as pool:
+        call = getattr(pool, method)
+        assert await call("SELECT 1") == QUERIES[method]
+        with monkeypatch.context() as patch:
+            patch.setattr(holisticpool.Connection, method, wrapper)
+            assert await call("SELECT 1") == QUERIES[method]
+            assert calls == [method]
+        assert await call("SELECT 1") == QUERIES[method]
+        assert calls == [method]
+
+
+async def test_arguments_and_keywords_arrive(dsn: str) -> None:
+    calls: list[Any] = []
+    noting = class_with(holisticpool, "fetchval", calls)
+    async with holisticpool.create_pool(dsn, min_size=1, connection_class=noting) as pool:
+        assert await pool.fetchval("SELECT $1::int, $2::text", 1, "x", column=1) == "x"
+        assert await pool.fetchval(query="SELECT 2") == 2
+    assert calls == [
+        ("fetchval", ("SELECT $1::int, $2::text", 1, "x"), {"column": 1}),
+        ("fetchval", (), {"query": "SELECT 2"}),
+    ]
+
+
+async def test_error_of_an_overriding_method_gives_the_connection_back(dsn: str) -> None:
+    class Refusing(holisticpool.Connection):
+        async def fetch(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+            raise RuntimeError("refused")
+
+    async with holisticpool.create_pool(dsn, min_size=1, max_size=1, connection_class=Refusing) as pool:
+        with pytest.raises(RuntimeError, match="refused"):
+            await pool.fetch("SELECT 1")
+        assert await pool.fetchval("SELECT 1") == 1
+
+
+async def test_cancelled_query_of_an_overriding_method_leaves_the_pool_usable(dsn: str) -> None:
+    entered = asyncio.Event()
+
+    class Waiting(holisticpool.Connection):
+        async def fetch(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+            entered.set()
+            return await super().fetch(*args, **kwargs)
+
+    async with holisticpool.create_pool(dsn, min_size=1, max_size=1, connection_class=Waiting) as pool:
+        task = asyncio.ensure_future(pool.fetch("SELECT pg_sleep(60)"))
+        await entered.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await pool.fetchval("SELECT 1") == 1
+
+
+async def test_closed_pool_refuses_before_it_calls_anything(dsn: str) -> None:
+    calls: list[Any] = []
+    noting = class_with(holisticpool, "fetch", calls)
+    pool = holisticpool.create_pool(dsn, min_size=1, connection_class=noting)
+    with pytest.raises(holisticpool.InterfaceError, match="pool is not initialized"):
+        await pool.fetch("SELECT 1")
+    async with pool:
+        pass
+    with pytest.raises(holisticpool.InterfaceError, match="pool is clos"):
+        await pool.fetch("SELECT 1")
+    assert calls == []
