@@ -5,6 +5,7 @@
  */
 #include "engine/conn_parts.h"
 
+#include "engine/batch.h"
 #include "engine/cancel.h"
 #include "engine/connect.h"
 #include "engine/phase.h"
@@ -384,7 +385,7 @@ hp_conn_abandon(hp_conn *conn, hp_request *req)
         hp_conn_let_go(conn, req);
         return;
     }
-    if (hp_phase_is_feeding(req)) {
+    if (hp_batch_is_feeding(req)) {
         /* Its synchronisation point would commit a part of the batch; without
          * one, closing makes the server roll it back. */
         hp_error err;

@@ -1,26 +1,21 @@
 /*
  * phase.c - see phase.h.
  */
-#include "engine/phase.h"
+#include "engine/batch.h"
+#include "engine/phase_parts.h"
+#include "engine/prepared.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Deallocations that travel with one statement: few, so that a burst of new
- * statements does not make one caller wait for all of them. */
-enum { CLOSES_PER_PHASE = 2 };
-
-/* A batch is handed to libpq in slices; between two the socket gets its turn. */
-enum { BATCH_SLICE = 64 };
 
 static const char NO_ANSWER[] = "the server ended a statement without having answered it";
 static const char COPY_REFUSED[] = "COPY cannot be run by this method";
 
 /* ---- sending ---- */
 
-static void
-add_step(hp_request *req, hp_step step)
+void
+hp_phase_add_step(hp_request *req, hp_step step)
 {
     req->steps[req->nsteps++] = (unsigned char)step;
 }
@@ -60,10 +55,10 @@ leave_pipeline(hp_conn *conn)
     return 0;
 }
 
-static int
-send_sync(hp_conn *conn, hp_request *req)
+int
+hp_phase_send_sync(hp_conn *conn, hp_request *req)
 {
-    add_step(req, HP_STEP_SYNC);
+    hp_phase_add_step(req, HP_STEP_SYNC);
 #ifdef LIBPQ_HAS_SEND_PIPELINE_SYNC
     return PQsendPipelineSync(conn->pg) ? 0 : -1;
 #else
@@ -71,124 +66,21 @@ send_sync(hp_conn *conn, hp_request *req)
 #endif
 }
 
-static int
-send_close(hp_conn *conn, const char *name)
-{
-#ifdef LIBPQ_HAS_CLOSE_PREPARED
-    return PQsendClosePrepared(conn->pg, name) ? 0 : -1;
-#else
-    char text[HP_STMT_NAME_BYTES + 16];
-    snprintf(text, sizeof text, "DEALLOCATE \"%s\"", name);
-    conn->unnamed = 0;
-    return PQsendQueryParams(conn->pg, text, 0, NULL, NULL, NULL, NULL, 0) ? 0 : -1;
-#endif
-}
-
-/* Close statements that fell out of the cache, in front of the next one and
- * with a synchronisation point of their own, so that an error stays theirs. Not
- * inside a transaction: a failed one would refuse. */
-static int
-send_closes(hp_conn *conn, hp_request *req)
-{
-    hp_name_list *list = &conn->to_close;
-    if (list->count == 0 || PQtransactionStatus(conn->pg) != PQTRANS_IDLE) {
-        return 0;
-    }
-    for (int i = 0; i < CLOSES_PER_PHASE && list->count > 0; i++) {
-        hp_stmt *stmt = list->items[--list->count];
-        int rc = send_close(conn, stmt->name);
-        hp_stmt_unref(stmt);
-        if (rc < 0) {
-            return -1;
-        }
-        add_step(req, HP_STEP_CLOSE);
-    }
-    return send_sync(conn, req);
-}
-
-/* Steals the reference. Out of memory: the name stays on the server until the
- * session ends, which is harmless. */
-static void
-close_later(hp_conn *conn, hp_stmt *stmt)
-{
-    hp_name_list *list = &conn->to_close;
-    if (stmt == NULL || stmt->name[0] == '\0') {
-        hp_stmt_unref(stmt);
-        return;
-    }
-    if (list->count == list->size) {
-        int size = list->size ? list->size * 2 : 8;
-        hp_stmt **items = realloc(list->items, (size_t)size * sizeof *items);
-        if (items == NULL) {
-            hp_stmt_unref(stmt);
-            return;
-        }
-        list->items = items;
-        list->size = size;
-    }
-    list->items[list->count++] = stmt;
-}
-
-static int
-send_prepare(hp_conn *conn, hp_request *req, bool with_types)
-{
-    hp_stmt *stmt = req->stmt;
-    if (!PQsendPrepare(conn->pg, stmt->name, stmt->sql, with_types ? stmt->nparams : 0,
-                       with_types ? stmt->param_types : NULL)) {
-        return -1;
-    }
-    add_step(req, HP_STEP_PREPARE);
-    if (stmt->name[0] == '\0') {
-        /* Without a statement cache there may be a pooler between us and the
-         * session, which has another one ready next time: never rely on it. */
-        conn->unnamed = conn->env->statement_cache_size > 0 ? stmt->id : 0;
-    } else {
-        close_later(conn, hp_stmt_cache_add(&conn->stmts, stmt));
-    }
-    return 0;
-}
-
-/* A statement that fell out of the cache and was not closed yet is still there:
- * preparing it again under its name would fail. */
-static bool
-take_back(hp_conn *conn, hp_stmt *stmt)
-{
-    hp_name_list *list = &conn->to_close;
-    for (int i = 0; i < list->count; i++) {
-        if (list->items[i] == stmt) {
-            list->items[i] = list->items[--list->count];
-            close_later(conn, hp_stmt_cache_add(&conn->stmts, stmt));
-            hp_stmt_unref(stmt); /* the list's; the cache has its own */
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool
-is_prepared(hp_conn *conn, hp_stmt *stmt)
-{
-    if (stmt->name[0] == '\0') {
-        return conn->unnamed == stmt->id;
-    }
-    return hp_stmt_cache_use(&conn->stmts, stmt) || take_back(conn, stmt);
-}
-
 static void
 send_describe(hp_conn *conn, hp_request *req)
 {
     begin_phase(req, HP_PHASE_DESCRIBE);
-    if (enter_pipeline(conn) < 0 || send_closes(conn, req) < 0) {
+    if (enter_pipeline(conn) < 0 || hp_prepared_send_closes(conn, req) < 0) {
         goto error;
     }
-    if (!is_prepared(conn, req->stmt) && send_prepare(conn, req, false) < 0) {
+    if (!hp_prepared_is(conn, req->stmt) && hp_prepared_send(conn, req, false) < 0) {
         goto error;
     }
     if (!PQsendDescribePrepared(conn->pg, req->stmt->name)) {
         goto error;
     }
-    add_step(req, HP_STEP_DESCRIBE);
-    if (send_sync(conn, req) < 0) {
+    hp_phase_add_step(req, HP_STEP_DESCRIBE);
+    if (hp_phase_send_sync(conn, req) < 0) {
         goto error;
     }
     hp_conn_flush(conn);
@@ -206,8 +98,8 @@ send_lookup(hp_conn *conn, hp_request *req)
     if (enter_pipeline(conn) < 0 || !PQsendQueryParams(conn->pg, req->lookup_sql, 1, NULL, values, NULL, NULL, 0)) {
         goto error;
     }
-    add_step(req, HP_STEP_LOOKUP);
-    if (send_sync(conn, req) < 0) {
+    hp_phase_add_step(req, HP_STEP_LOOKUP);
+    if (hp_phase_send_sync(conn, req) < 0) {
         goto error;
     }
     hp_conn_flush(conn);
@@ -216,8 +108,8 @@ error:
     hp_conn_break_sending(conn);
 }
 
-static int
-send_one(hp_conn *conn, hp_request *req)
+int
+hp_phase_send_one(hp_conn *conn, hp_request *req)
 {
     const hp_params *params = &req->params;
     return PQsendQueryPrepared(conn->pg, req->stmt->name, params->n, params->values, params->lengths, params->formats,
@@ -226,48 +118,11 @@ send_one(hp_conn *conn, hp_request *req)
                : -1;
 }
 
-bool
-hp_phase_is_feeding(const hp_request *req)
-{
-    return req->kind == HP_REQ_BATCH && req->state == HP_REQ_SENT && req->phase == HP_PHASE_EXECUTE &&
-           req->steps[req->nsteps - 1] != HP_STEP_SYNC;
-}
-
-/* Hand over parameter sets until the socket is full, then the synchronisation
- * point that commits them all. After an error the server skips the rest: stop. */
-static void
-feed_batch(hp_conn *conn, hp_request *req)
-{
-    int full = 0;
-    while (full == 0 && req->sets_sent < req->sets && req->failure == NULL) {
-        for (int i = 0; i < BATCH_SLICE && req->sets_sent < req->sets; i++) {
-            conn->env->up->bind_set(req, req->sets_sent);
-            if (send_one(conn, req) < 0) {
-                hp_conn_break_sending(conn);
-                return;
-            }
-            req->sets_sent++;
-        }
-        full = hp_conn_flush(conn);
-    }
-    if (full < 0 || (req->sets_sent < req->sets && req->failure == NULL)) {
-        return;
-    }
-    if (send_sync(conn, req) < 0) {
-        hp_conn_break_sending(conn);
-        return;
-    }
-    if (req->sets_done == req->sets_sent) {
-        req->step++; /* every set was answered before the point was sent */
-    }
-    hp_conn_flush(conn);
-}
-
 void
 hp_phase_writable(hp_conn *conn, hp_request *req)
 {
-    if (hp_phase_is_feeding(req)) {
-        feed_batch(conn, req);
+    if (hp_batch_is_feeding(req)) {
+        hp_batch_feed(conn, req);
     }
 }
 
@@ -286,25 +141,25 @@ send_execute(hp_conn *conn, hp_request *req)
     if (enter_pipeline(conn) < 0) {
         goto error;
     }
-    if (send_closes(conn, req) < 0) {
+    if (hp_prepared_send_closes(conn, req) < 0) {
         goto error;
     }
-    req->was_prepared = is_prepared(conn, req->stmt); /* after the closes, which may take the unnamed one's place */
-    if (!req->was_prepared && send_prepare(conn, req, true) < 0) {
+    req->was_prepared = hp_prepared_is(conn, req->stmt); /* after the closes, which may take the unnamed one's place */
+    if (!req->was_prepared && hp_prepared_send(conn, req, true) < 0) {
         goto error;
     }
     req->as_described = req->was_prepared && hp_stmt_is_steady(req->stmt) && !req->stmt->outdated;
     note_effects(conn, req->stmt);
-    add_step(req, HP_STEP_EXECUTE);
+    hp_phase_add_step(req, HP_STEP_EXECUTE);
     if (req->kind == HP_REQ_BATCH) {
-        feed_batch(conn, req);
+        hp_batch_feed(conn, req);
         return;
     }
-    if (send_one(conn, req) < 0) {
+    if (hp_phase_send_one(conn, req) < 0) {
         goto error;
     }
     req->sets_sent = 1;
-    if (send_sync(conn, req) < 0) {
+    if (hp_phase_send_sync(conn, req) < 0) {
         goto error;
     }
     hp_conn_flush(conn);
@@ -321,7 +176,7 @@ send_script(hp_conn *conn, hp_request *req)
     if (req->stmt != NULL) {
         note_effects(conn, req->stmt);
     }
-    add_step(req, HP_STEP_SCRIPT);
+    hp_phase_add_step(req, HP_STEP_SCRIPT);
     if (leave_pipeline(conn) < 0 || !PQsendQuery(conn->pg, req->script)) {
         hp_conn_break_sending(conn);
         return;
@@ -491,22 +346,6 @@ is_outdated(const hp_request *req)
     return (req->was_described || req->was_prepared) && may_be_of_old_types(state) && hp_stmt_is_steady(req->stmt);
 }
 
-/* This session must not use it again; the server may still have it. */
-static void
-forget(hp_conn *conn, hp_request *req, bool is_gone)
-{
-    hp_stmt_ref(req->stmt);
-    hp_stmt_cache_drop(&conn->stmts, req->stmt);
-    if (req->stmt->name[0] == '\0') {
-        conn->unnamed = 0;
-    }
-    if (is_gone) {
-        hp_stmt_unref(req->stmt);
-    } else {
-        close_later(conn, req->stmt);
-    }
-}
-
 /* Not for this request, but the next one of the same text finds a new statement. */
 static void
 renew_for_others(hp_conn *conn, hp_request *req)
@@ -524,7 +363,7 @@ check_columns(hp_conn *conn, hp_request *req)
         !hp_stmt_returns(req->stmt, req->result)) {
         /* Others that hold it may find it here before it is closed. */
         req->stmt->outdated = true;
-        forget(conn, req, false);
+        hp_prepared_forget(conn, req->stmt, false);
         renew_for_others(conn, req);
     }
 }
@@ -542,7 +381,7 @@ executed(hp_conn *conn, hp_request *req)
         return;
     }
     const char *state = PQresultErrorField(req->failure, PG_DIAG_SQLSTATE);
-    forget(conn, req, req->prepare_failed || strcmp(state, "26000") == 0);
+    hp_prepared_forget(conn, req->stmt, req->prepare_failed || strcmp(state, "26000") == 0);
     if (req->retried || PQtransactionStatus(conn->pg) != PQTRANS_IDLE) {
         renew_for_others(conn, req);
         finish_with_failure(conn, req);
@@ -704,12 +543,12 @@ hp_phase_answer(hp_conn *conn, hp_request *req, PGresult *res)
     PQclear(res);
     if (step == HP_STEP_EXECUTE) {
         req->sets_done++;
-        if (hp_phase_is_feeding(req)) {
+        if (hp_batch_is_feeding(req)) {
             /* After an error the synchronisation point follows at once, but not
              * before the NULL that ends the error's results: libpq drops that
              * NULL if something is queued in front of it. */
             if (req->failure != NULL) {
-                feed_batch(conn, req);
+                hp_batch_feed(conn, req);
             }
             return;
         }

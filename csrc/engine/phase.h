@@ -22,8 +22,6 @@ void hp_phase_start(hp_conn *conn, hp_request *req);
 void hp_phase_answer(hp_conn *conn, hp_request *req, PGresult *res);
 /* The socket takes more: go on with a batch. */
 void hp_phase_writable(hp_conn *conn, hp_request *req);
-/* Is a batch only partly sent? Its end would commit what was sent. */
-bool hp_phase_is_feeding(const hp_request *req);
 
 /* ---- in conn.c ---- */
 

@@ -4,7 +4,7 @@
  */
 #include "driver.h"
 
-#include "engine/phase.h"
+#include "engine/batch.h"
 
 static driver *d;
 static hp_conn *lease; /* what most tests work with */
@@ -520,7 +520,7 @@ start_a_long_batch(const char *first)
     must(run_leased(locker, script(d, "BEGIN; LOCK TABLE hp_long IN SHARE MODE")));
     sets[0] = first != NULL ? first : text;
     call *c = run_leased(lease, batch(d, TEXT, MANY, sets));
-    REQUIRE(c->req != NULL && hp_phase_is_feeding(c->req));
+    REQUIRE(c->req != NULL && hp_batch_is_feeding(c->req));
     return c;
 }
 
