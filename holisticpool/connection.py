@@ -14,7 +14,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, NoReturn, cast
+from typing import Any, NamedTuple, NoReturn, cast
 
 from holisticpool import _core
 from holisticpool.check import UNSET, Unset
@@ -61,6 +61,13 @@ class ConnectionSettings:
         return value
 
 
+class ConnectionParameters(NamedTuple):
+    """Whose session it is. asyncpg's class of this name holds more, passwords too."""
+
+    user: str
+    database: str
+
+
 class Connection(_core.Connection):
     """A database session: leased from a pool, or one's own by connect().
 
@@ -77,6 +84,20 @@ class Connection(_core.Connection):
         if self._started is None:
             self._started = []
         return self._started
+
+    # The next two are for instrumentations, which read them where asyncpg has them.
+
+    @property
+    def _addr(self) -> tuple[str, int] | str:
+        """Host and port of the server, or the path of its Unix socket."""
+        host, port, _, _ = self._endpoint()
+        return f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, int(port))
+
+    @property
+    def _params(self) -> ConnectionParameters:
+        """User and database of the session."""
+        _, _, user, database = self._endpoint()
+        return ConnectionParameters(user, database)
 
     def transaction(
         self, *, isolation: str | None = None, readonly: bool = False, deferrable: bool = False

@@ -337,6 +337,19 @@ connection_forget_types(PyObject *object, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+/* (host or socket directory, port, user, database) of the session, as libpq has them. */
+static PyObject *
+connection_endpoint(PyObject *object, PyObject *unused)
+{
+    ConnectionObject *self = (ConnectionObject *)object;
+    (void)unused;
+    if (hp_connection_check(self, "_endpoint") < 0) {
+        return NULL;
+    }
+    const PGconn *pg = self->conn->pg;
+    return Py_BuildValue("(zzzz)", PQhost(pg), PQport(pg), PQuser(pg), PQdb(pg));
+}
+
 static PyObject *
 connection_server_version_num(PyObject *object, PyObject *unused)
 {
@@ -391,6 +404,7 @@ static PyMethodDef connection_methods[] = {
     {"_parameter_status", connection_parameter_status, METH_O, NULL},
     {"_set_codec", connection_set_codec, METH_VARARGS, NULL},
     {"_forget_types", connection_forget_types, METH_NOARGS, NULL},
+    {"_endpoint", connection_endpoint, METH_NOARGS, NULL},
     {"_server_version_num", connection_server_version_num, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

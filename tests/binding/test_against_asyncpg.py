@@ -55,6 +55,11 @@ def plain(value: Any) -> Any:
 
 
 @same_text
+async def address_for_instrumentations(driver: Any, pool: Any, conn: Any) -> Any:
+    return conn._addr, conn._params.user, conn._params.database
+
+
+@same_text
 async def fetch_rows(driver: Any, pool: Any, conn: Any) -> Any:
     return await conn.fetch("SELECT i, i::text AS t, i / 2.0 AS d FROM generate_series(1, $1::int) i", 3)
 

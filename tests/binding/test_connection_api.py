@@ -307,3 +307,14 @@ async def test_connection_that_the_server_ended_is_closed(dsn: str) -> None:
         await conn.execute("SELECT pg_terminate_backend(pg_backend_pid())")
         await conn.fetchval("SELECT 1")
     assert conn.is_closed()
+
+
+async def test_instrumentations_find_host_user_and_database(server: PostgresServer, conn: Connection) -> None:
+    assert conn._addr == (server.host, server.port)
+    assert conn._params == ("postgres", "postgres")
+
+
+async def test_instrumentations_find_the_path_of_a_unix_socket(server: PostgresServer, unix_dsn: str) -> None:
+    async with await holisticpool.connect(unix_dsn) as conn:
+        assert isinstance(conn._addr, str)
+        assert conn._addr.endswith(f"/.s.PGSQL.{server.port}")
