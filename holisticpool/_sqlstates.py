@@ -994,13 +994,13 @@ class InFailedSQLTransactionError(InvalidTransactionStateError):
     sqlstate = "25P02"
 
 
-class IdleInTransactionSessionTimeoutError(InvalidTransactionStateError):
+class IdleInTransactionSessionTimeoutError(InvalidTransactionStateError, ConnectionDoesNotExistError):
     """25P03 idle_in_transaction_session_timeout."""
 
     sqlstate = "25P03"
 
 
-class TransactionTimeoutError(InvalidTransactionStateError):
+class TransactionTimeoutError(InvalidTransactionStateError, ConnectionDoesNotExistError):
     """25P04 transaction_timeout."""
 
     sqlstate = "25P04"
@@ -1570,13 +1570,13 @@ class QueryCanceledError(OperatorInterventionError):
     sqlstate = "57014"
 
 
-class AdminShutdownError(OperatorInterventionError):
+class AdminShutdownError(OperatorInterventionError, ConnectionDoesNotExistError):
     """57P01 admin_shutdown."""
 
     sqlstate = "57P01"
 
 
-class CrashShutdownError(OperatorInterventionError):
+class CrashShutdownError(OperatorInterventionError, ConnectionDoesNotExistError):
     """57P02 crash_shutdown."""
 
     sqlstate = "57P02"
@@ -1588,13 +1588,13 @@ class CannotConnectNowError(OperatorInterventionError):
     sqlstate = "57P03"
 
 
-class DatabaseDroppedError(OperatorInterventionError):
+class DatabaseDroppedError(OperatorInterventionError, ConnectionDoesNotExistError):
     """57P04 database_dropped."""
 
     sqlstate = "57P04"
 
 
-class IdleSessionTimeoutError(OperatorInterventionError):
+class IdleSessionTimeoutError(OperatorInterventionError, ConnectionDoesNotExistError):
     """57P05 idle_session_timeout."""
 
     sqlstate = "57P05"

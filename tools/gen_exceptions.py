@@ -38,6 +38,10 @@ NAMES = {
     "XX000": "InternalServerError",
 }
 
+# What also says that the session has ended, which asyncpg tells by ConnectionDoesNotExistError alone.
+SESSION_ENDS = ("25P03", "25P04", "57P01", "57P02", "57P04", "57P05")
+SESSION_END = "ConnectionDoesNotExistError"
+
 # Words written in capitals inside a name.
 ACRONYMS = {"fdw": "FDW", "io": "IO", "plpgsql": "PLPGSQL", "sql": "SQL"}
 
@@ -116,6 +120,8 @@ def render(conditions: list[Condition], years: list[str]) -> str:
             parent = "PostgresWarning"
         else:
             parent = "PostgresError"
+        if condition.code in SESSION_ENDS:
+            parent += f", {SESSION_END}"
         parents.setdefault(group, condition.class_name)
         if condition.class_name in names:
             raise SystemExit(f"{condition.code}: {condition.class_name} is taken")

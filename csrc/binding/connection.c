@@ -217,7 +217,8 @@ connection_terminate(PyObject *object, PyObject *unused)
     }
     hp_error err;
     hp_codec_state *state = &state_of(self)->codec;
-    hp_error_set(&err, HP_ERR_CLOSED, "the connection was terminated");
+    hp_error_set(&err, HP_ERR_TERMINATED,
+                 "the connection was closed in the middle of the operation: it was terminated");
     hp_codec_sets_hold(state);
     hp_conn_break(self->conn, &err);
     if (self->pool->dedicated) {

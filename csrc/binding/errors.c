@@ -234,6 +234,7 @@ hp_errors_new(hp_errors_state *state, const hp_error *err, const hp_pool_report 
     case HP_ERR_CONNECT_TIMEOUT:
         return plain(state->ServerUnavailableError, err);
     case HP_ERR_LOST:
+    case HP_ERR_TERMINATED:
         return plain(state->ConnectionDoesNotExistError, err);
     case HP_ERR_QUERY_TIMEOUT:
         return with_keywords(state->QueryTimeoutError, err, Py_BuildValue("{s:d}", "timeout", err->seconds));

@@ -36,9 +36,10 @@ typedef enum hp_error_kind {
     HP_ERR_EXHAUSTED,       /* acquire_timeout: every connection is in use */
     HP_ERR_DOWN,            /* acquire_timeout: none could be opened; or opening is hopeless (wrong password) */
     HP_ERR_TOO_MANY_WAITERS,
-    HP_ERR_CLOSED,   /* the pool is closing, closed or terminated */
-    HP_ERR_ENCODING, /* client_encoding is no longer UTF8 */
-    HP_ERR_USAGE,    /* the statement cannot be run this way (COPY by fetch, for example) */
+    HP_ERR_CLOSED,     /* the pool is closing, closed or terminated */
+    HP_ERR_TERMINATED, /* the caller ended the session while the request was under way */
+    HP_ERR_ENCODING,   /* client_encoding is no longer UTF8 */
+    HP_ERR_USAGE,      /* the statement cannot be run this way (COPY by fetch, for example) */
     HP_ERR_NO_MEMORY,
     HP_ERR_BINDING, /* a callback failed; the binding keeps the reason */
     HP_ERR_INTERNAL /* libpq or the server answered what the protocol does not allow */

@@ -267,7 +267,7 @@ attempt_failed(hp_conn *conn, const hp_error *err)
 {
     hp_pool *pool = conn->pool;
     pool->opening--;
-    if (err->kind != HP_ERR_CLOSED) { /* not our own doing */
+    if (err->kind != HP_ERR_CLOSED && err->kind != HP_ERR_TERMINATED) { /* not our own doing */
         pool->tried = true;
         note_failure(pool, err);
         pool->env.stats.connection_errors++;
@@ -502,8 +502,11 @@ hp_pool_terminate(hp_pool *pool)
     hp_janitor_stop(pool);
     hp_error_set(&err, HP_ERR_CLOSED, "pool was terminated");
     hp_pool_fail_waiters(pool, &err);
+    hp_error cut;
+    hp_error_set(&cut, HP_ERR_TERMINATED,
+                 "the connection was closed in the middle of the operation: pool was terminated");
     for (hp_conn *conn = first_open(pool); conn != NULL; conn = first_open(pool)) {
-        hp_conn_break(conn, &err);
+        hp_conn_break(conn, &cut);
     }
     if (was_opening) {
         pool->env.up->opened(pool->env.user, &err);

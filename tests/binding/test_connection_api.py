@@ -318,3 +318,19 @@ async def test_instrumentations_find_the_path_of_a_unix_socket(server: PostgresS
     async with await holisticpool.connect(unix_dsn) as conn:
         assert isinstance(conn._addr, str)
         assert conn._addr.endswith(f"/.s.PGSQL.{server.port}")
+
+
+async def test_terminating_a_running_statement_is_a_lost_connection(conn: Connection) -> None:
+    task = asyncio.ensure_future(conn.execute("SELECT pg_sleep(60)"))
+    await asyncio.sleep(0)  # it has started
+    conn.terminate()
+    with pytest.raises(exceptions.ConnectionDoesNotExistError, match="closed in the middle of the operation"):
+        await task
+    assert conn.is_closed()
+
+
+async def test_session_that_the_server_ends_in_a_statement_is_a_lost_connection(conn: Connection) -> None:
+    with pytest.raises(exceptions.ConnectionDoesNotExistError) as caught:
+        await conn.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+    assert isinstance(caught.value, exceptions.AdminShutdownError)
+    assert caught.value.sqlstate == "57P01"

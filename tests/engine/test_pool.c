@@ -476,8 +476,8 @@ test_terminate_ends_everything_at_once(void)
     hp_pool_terminate(d->pool);
     driver_check(d);
     CHECK_INT(d->closed, 1);
-    CHECK_INT(running->err.kind, HP_ERR_CLOSED);
-    CHECK_INT(pending->err.kind, HP_ERR_CLOSED);
+    CHECK_INT(running->err.kind, HP_ERR_TERMINATED);
+    CHECK_INT(pending->err.kind, HP_ERR_TERMINATED);
     CHECK_INT(third->err.kind, HP_ERR_CLOSED);
     CHECK_INT(waiting->err.kind, HP_ERR_CLOSED);
     CHECK_INT(left->released, 1);

@@ -122,7 +122,7 @@ async def test_terminate_in_a_black_hole_is_immediate_and_ends_what_waits(proxy:
     stuck = asyncio.create_task(pool.fetchval("SELECT 1"))
     await until(lambda: pool._stats()["busy"] == 1, "the statement is sent")
     pool.terminate()
-    with pytest.raises(exceptions.InterfaceError, match="terminated"):
+    with pytest.raises(exceptions.ConnectionDoesNotExistError, match="terminated"):
         await asyncio.wait_for(stuck, GUARD_S)
     assert pool._closed
 
