@@ -14,6 +14,7 @@
 #define FOR_EACH_OBJECT(DO)                                                                                            \
     DO(PoolType)                                                                                                       \
     DO(ConnectionType)                                                                                                 \
+    DO(PreparedType)                                                                                                   \
     DO(OperationType)                                                                                                  \
     DO(FinishedType)                                                                                                   \
     DO(finished)                                                                                                       \
@@ -78,6 +79,7 @@ hp_binding_init(PyObject *module, hp_binding_state *state)
         return -1;
     }
     if (hp_operation_type_init(module, state) < 0 || hp_finished_type_init(module, state) < 0 ||
+        hp_prepared_type_init(module, state) < 0 ||
         hp_connection_type_init(module, state) < 0 || hp_override_init(state) < 0 ||
         hp_pool_type_init(module, state) < 0) {
         return -1;

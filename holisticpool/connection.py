@@ -20,6 +20,7 @@ from holisticpool import _core
 from holisticpool.check import UNSET, Unset
 from holisticpool.conninfo import connect_config
 from holisticpool.exceptions import InterfaceError, UnsupportedClientFeatureError
+from holisticpool.prepared_stmt import PreparedStatement
 from holisticpool.transaction import Transaction
 from holisticpool.types import ServerVersion, parse_server_version
 
@@ -112,6 +113,27 @@ class Connection(_core.Connection):
         """
         self._check_open("transaction")
         return Transaction(self, isolation, readonly, deferrable)
+
+    async def prepare(
+        self,
+        query: str,
+        *,
+        name: str | None = None,
+        timeout: float | None = None,
+        record_class: type[_core.Record] | None = None,
+    ) -> PreparedStatement:
+        """Prepare a statement for this connection, to be executed often or described.
+
+        *name* is its name on the server, made up if None; *timeout* is in seconds;
+        *record_class* is for its rows in place of the connection's. Raises
+        InterfaceError on a closed or released connection, the server's
+        PostgresError for a statement that it refuses, ValueError for a name of
+        more than 63 bytes.
+        """
+        self._check_open("prepare")
+        if record_class is not None:
+            check_record_class(record_class)
+        return await PreparedStatement._prepare(self, query, name, timeout, record_class)
 
     def executemany(
         self, command: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None

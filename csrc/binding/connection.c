@@ -172,20 +172,17 @@ static PyObject *
 connection_executemany(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"command", "args", "timeout", NULL};
-    ConnectionObject *connection = (ConnectionObject *)self;
     PyObject *command, *sets, *timeout = Py_None;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|$O:executemany", names, &command, &sets, &timeout)) {
         return NULL;
     }
-    OperationObject *op = hp_operation_new(connection->pool, connection, HP_OP_EXECUTEMANY);
-    if (op == NULL) {
-        return NULL;
-    }
-    op->record_class = (PyTypeObject *)Py_NewRef((PyObject *)connection->pool->record_class);
-    op->query = Py_NewRef(command);
-    op->args = Py_NewRef(sets);
-    op->timeout = Py_NewRef(timeout);
-    return (PyObject *)op;
+    return hp_operation_from_sets((ConnectionObject *)self, HP_OP_EXECUTEMANY, command, sets, timeout);
+}
+
+static PyObject *
+connection_prepare(PyObject *self, PyObject *args)
+{
+    return hp_prepared_new((ConnectionObject *)self, args);
 }
 
 /* ---- the session ---- */
@@ -403,6 +400,7 @@ static PyMethodDef connection_methods[] = {
     {"get_server_pid", connection_get_server_pid, METH_NOARGS,
      "get_server_pid($self, /)\n--\n\nThe process id of the server's session."},
     {"_parameter_status", connection_parameter_status, METH_O, NULL},
+    {"_prepare", connection_prepare, METH_VARARGS, NULL},
     {"_set_codec", connection_set_codec, METH_VARARGS, NULL},
     {"_forget_types", connection_forget_types, METH_NOARGS, NULL},
     {"_endpoint", connection_endpoint, METH_NOARGS, NULL},

@@ -97,7 +97,7 @@ static hp_stmt *
 renew(hp_request *req)
 {
     OperationObject *op = op_of(req);
-    hp_stmt *stmt = hp_statement_renew(op->pool, op->query, req->stmt);
+    hp_stmt *stmt = hp_operation_renew(op);
     if (stmt == NULL) {
         PyErr_Clear(); /* out of memory; the engine reports it */
     }
@@ -137,6 +137,9 @@ done(hp_request *req, PGresult *result, const hp_error *err)
     if (op->kind == HP_OP_ACQUIRE) {
         finish_lease(op);
         return;
+    }
+    if (op->prepared != NULL) {
+        hp_prepared_note_status(op->prepared, op->kind, result);
     }
     PyObject *value = hp_plan_result(op, result);
     PQclear(result);

@@ -32,15 +32,23 @@ state_of(OperationObject *op)
     return op->pool->state;
 }
 
-static const char *const POOL_NAMES[] = {"Pool.fetch",       "Pool.fetchrow", "Pool.fetchval", "Pool.execute",
-                                         "Pool.executemany", "Pool.acquire",  "Pool.open",     "Pool.close"};
+/* In the order of hp_op_kind. */
+static const char *const POOL_NAMES[] = {"Pool.fetch",   "Pool.fetchrow",    "Pool.fetchval",
+                                         "Pool.execute", "Pool.executemany", "Pool.prepare",
+                                         "Pool.acquire", "Pool.open",        "Pool.close"};
 static const char *const CONNECTION_NAMES[] = {"Connection.fetch",   "Connection.fetchrow",    "Connection.fetchval",
-                                               "Connection.execute", "Connection.executemany", "Connection.acquire",
-                                               "Connection.open",    "Connection.close"};
+                                               "Connection.execute", "Connection.executemany", "Connection.prepare",
+                                               "Connection.acquire", "Connection.open",        "Connection.close"};
+static const char *const PREPARED_NAMES[] = {"PreparedStatement.fetch",       "PreparedStatement.fetchrow",
+                                             "PreparedStatement.fetchval",    "PreparedStatement.execute",
+                                             "PreparedStatement.executemany", "Connection.prepare"};
 
 const char *
 hp_op_name(const OperationObject *op)
 {
+    if (op->prepared != NULL) {
+        return PREPARED_NAMES[op->kind];
+    }
     return op->connection != NULL && op->kind != HP_OP_ACQUIRE ? CONNECTION_NAMES[op->kind] : POOL_NAMES[op->kind];
 }
 
@@ -64,6 +72,7 @@ hp_operation_new(PoolObject *pool, ConnectionObject *connection, hp_op_kind kind
     }
     op->pool = (PoolObject *)Py_NewRef((PyObject *)pool);
     op->connection = (ConnectionObject *)Py_XNewRef((PyObject *)connection);
+    op->prepared = NULL;
     op->kind = kind;
     op->state = HP_OP_NEW;
     op->blocking = op->cancelled = op->in_engine = false;
@@ -85,6 +94,7 @@ op_traverse(OperationObject *op, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(op->pool);
     Py_VISIT(op->connection);
+    Py_VISIT(op->prepared);
     Py_VISIT(op->args);
     Py_VISIT(op->timeout);
     Py_VISIT(op->record_class);
@@ -102,6 +112,7 @@ static int
 op_clear(OperationObject *op)
 {
     Py_CLEAR(op->connection);
+    Py_CLEAR(op->prepared);
     Py_CLEAR(op->query);
     Py_CLEAR(op->args);
     Py_CLEAR(op->timeout);
@@ -306,6 +317,7 @@ deliver(OperationObject *op, PyObject **result)
         /* The loop holds us until its task pauses again: the lease is not to
          * live so long. */
         Py_CLEAR(op->connection);
+        Py_CLEAR(op->prepared);
     }
     return outcome;
 }

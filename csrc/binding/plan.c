@@ -389,7 +389,7 @@ hp_plan_result(OperationObject *op, const PGresult *result)
     if (op->kind == HP_OP_EXECUTE) {
         return PyUnicode_FromString(PQcmdStatus((PGresult *)result));
     }
-    if (op->kind == HP_OP_EXECUTEMANY) {
+    if (op->kind == HP_OP_EXECUTEMANY || op->kind == HP_OP_PREPARE) {
         Py_RETURN_NONE;
     }
     if (PQresultStatus(result) != PGRES_TUPLES_OK) {

@@ -189,8 +189,9 @@ pool_init(PyObject *object, PyObject *args, PyObject *kwargs)
     self->connection_class = (PyTypeObject *)Py_NewRef(connection_class);
     self->call_soon = PyObject_GetAttr(loop, self->state->binding.str_call_soon);
     self->statements = PyDict_New();
+    self->type_names = PyDict_New();
     self->registry = hp_registry_new(&self->state->codec);
-    if (self->call_soon == NULL || self->statements == NULL || self->registry == NULL) {
+    if (self->call_soon == NULL || self->statements == NULL || self->type_names == NULL || self->registry == NULL) {
         return -1;
     }
     self->engine = hp_pool_new(&config, &hp_loop_callbacks, self);
@@ -210,6 +211,7 @@ pool_traverse(PoolObject *self, visitproc visit, void *arg)
     Py_VISIT(self->loop);
     Py_VISIT(self->call_soon);
     Py_VISIT(self->statements);
+    Py_VISIT(self->type_names);
     Py_VISIT(self->record_class);
     Py_VISIT(self->connection_class);
     Py_VISIT(self->on_connect);
@@ -241,6 +243,7 @@ pool_dealloc(PoolObject *self)
     }
     pool_clear(self);
     Py_CLEAR(self->statements);
+    Py_CLEAR(self->type_names);
     hp_codec_set_unref(self->codecs);
     if (self->registry != NULL) {
         hp_registry_free(self->registry);
@@ -598,6 +601,14 @@ pool_get_loop(PyObject *object, void *closure)
 }
 
 static PyObject *
+pool_get_type_names(PyObject *object, void *closure)
+{
+    PyObject *names = ((PoolObject *)object)->type_names;
+    (void)closure;
+    return Py_NewRef(names ? names : Py_None);
+}
+
+static PyObject *
 pool_get_closed(PyObject *object, void *closure)
 {
     (void)closure;
@@ -650,6 +661,7 @@ static PyMethodDef pool_methods[] = {
 
 static PyGetSetDef pool_getset[] = {
     {"_loop", pool_get_loop, NULL, NULL, NULL},
+    {"_type_names", pool_get_type_names, NULL, NULL, NULL},
     {"_closed", pool_get_closed, NULL, NULL, NULL},
     {"_forked", pool_get_forked, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},

@@ -55,6 +55,36 @@ take_keyword(OperationObject *op, PyObject *name, PyObject *value)
     return -1;
 }
 
+/* The arguments of a call from number `first` on, and its keywords. */
+static int
+take_arguments(OperationObject *op, PyObject *const *args, Py_ssize_t first, Py_ssize_t nargs, PyObject *kwnames)
+{
+    if (nargs > first) {
+        op->args = PyTuple_New(nargs - first);
+        if (op->args == NULL) {
+            return -1;
+        }
+        for (Py_ssize_t i = first; i < nargs; i++) {
+            PyTuple_SET_ITEM(op->args, i - first, Py_NewRef(args[i]));
+        }
+    }
+    for (Py_ssize_t i = 0; kwnames != NULL && i < PyTuple_GET_SIZE(kwnames); i++) {
+        if (take_keyword(op, PyTuple_GET_ITEM(kwnames, i), args[nargs + i]) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* It never came to be awaited. */
+static PyObject *
+discard(OperationObject *op)
+{
+    op->state = HP_OP_CLOSED;
+    Py_DECREF(op);
+    return NULL;
+}
+
 PyObject *
 hp_operation_from_call(PoolObject *pool, ConnectionObject *connection, hp_op_kind kind, PyObject *const *args,
                        Py_ssize_t nargs, PyObject *kwnames)
@@ -71,30 +101,43 @@ hp_operation_from_call(PoolObject *pool, ConnectionObject *connection, hp_op_kin
     if (nargs > 0) {
         op->query = Py_NewRef(args[0]);
     }
-    if (nargs > 1) {
-        op->args = PyTuple_New(nargs - 1);
-        if (op->args == NULL) {
-            goto error;
-        }
-        for (Py_ssize_t i = 1; i < nargs; i++) {
-            PyTuple_SET_ITEM(op->args, i - 1, Py_NewRef(args[i]));
-        }
-    }
-    for (Py_ssize_t i = 0; kwnames != NULL && i < PyTuple_GET_SIZE(kwnames); i++) {
-        if (take_keyword(op, PyTuple_GET_ITEM(kwnames, i), args[nargs + i]) < 0) {
-            goto error;
-        }
+    if (take_arguments(op, args, 1, nargs, kwnames) < 0) {
+        return discard(op);
     }
     if (op->query == NULL) {
         PyErr_Format(PyExc_TypeError, "%s() missing 1 required positional argument: 'query'",
                      strchr(hp_op_name(op), '.') + 1);
-        goto error;
+        return discard(op);
     }
     return (PyObject *)op;
-error:
-    op->state = HP_OP_CLOSED; /* it never came to be awaited */
-    Py_DECREF(op);
-    return NULL;
+}
+
+PyObject *
+hp_operation_from_prepared(PreparedObject *prepared, hp_op_kind kind, PyObject *const *args, Py_ssize_t nargs,
+                           PyObject *kwnames)
+{
+    OperationObject *op = hp_operation_new(prepared->connection->pool, prepared->connection, kind);
+    if (op == NULL) {
+        return NULL;
+    }
+    op->prepared = (PreparedObject *)Py_NewRef((PyObject *)prepared);
+    op->record_class = (PyTypeObject *)Py_NewRef((PyObject *)prepared->record_class);
+    op->query = Py_NewRef(prepared->query);
+    return take_arguments(op, args, 0, nargs, kwnames) < 0 ? discard(op) : (PyObject *)op;
+}
+
+PyObject *
+hp_operation_from_sets(ConnectionObject *connection, hp_op_kind kind, PyObject *query, PyObject *sets,
+                       PyObject *timeout)
+{
+    OperationObject *op = hp_operation_new(connection->pool, connection, kind);
+    if (op != NULL) {
+        op->record_class = (PyTypeObject *)Py_NewRef((PyObject *)connection->pool->record_class);
+        op->query = Py_NewRef(query);
+        op->args = Py_NewRef(sets);
+        op->timeout = Py_NewRef(timeout);
+    }
+    return (PyObject *)op;
 }
 
 /* ---- starting ---- */
@@ -254,7 +297,9 @@ check_connection(OperationObject *op)
     if (op->connection == NULL) {
         return 0;
     }
-    if (hp_connection_check(op->connection, strchr(hp_op_name(op), '.') + 1) < 0) {
+    const char *method = strchr(hp_op_name(op), '.') + 1;
+    if (op->prepared != NULL && op->kind != HP_OP_PREPARE ? hp_prepared_check(op->prepared, method) < 0
+                                                          : hp_connection_check(op->connection, method) < 0) {
         return -1;
     }
     if (hp_conn_is_busy(op->connection->conn)) {
@@ -282,7 +327,7 @@ bind_known(OperationObject *op, hp_codec_set *codecs)
         return -1;
     }
     PyErr_Clear();
-    hp_stmt *fresh = hp_statement_renew(op->pool, op->query, req->stmt);
+    hp_stmt *fresh = hp_operation_renew(op);
     if (fresh == NULL) {
         return -1;
     }
@@ -312,6 +357,24 @@ take_plain_text(OperationObject *op)
     return 0;
 }
 
+hp_stmt *
+hp_operation_renew(OperationObject *op)
+{
+    return op->prepared ? hp_prepared_renew(op->prepared, op->req.stmt)
+                        : hp_statement_renew(op->pool, op->query, op->req.stmt);
+}
+
+/* New reference, or NULL with an exception. */
+static hp_stmt *
+find_statement(OperationObject *op)
+{
+    if (op->prepared != NULL) {
+        hp_stmt_ref(op->prepared->stmt);
+        return op->prepared->stmt;
+    }
+    return take_plain_text(op) == 0 ? hp_statement_get(op->pool, op->query) : NULL;
+}
+
 static int
 prepare_request(OperationObject *op)
 {
@@ -339,7 +402,8 @@ prepare_request(OperationObject *op)
                      HP_MAX_PARAMS, PyTuple_GET_SIZE(op->args));
         return -1;
     }
-    req->stmt = take_plain_text(op) == 0 ? hp_statement_get(op->pool, op->query) : NULL;
+    req->describe_only = op->kind == HP_OP_PREPARE;
+    req->stmt = find_statement(op);
     if (req->stmt == NULL) {
         return -1;
     }

@@ -122,6 +122,7 @@ hp_statements_forget(PoolObject *pool)
 {
     hp_registry_forget(pool->registry);
     PyDict_Clear(pool->statements);
+    PyDict_Clear(pool->type_names);
 }
 
 hp_stmt *

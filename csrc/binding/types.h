@@ -3,10 +3,11 @@
  *
  *   PoolObject        one engine pool, tied to one event loop     pool.c
  *   ConnectionObject  one lease                                   connection.c
- *   OperationObject   one awaitable call of either                operation.c
+ *   PreparedObject    one statement that a lease has prepared     prepared_stmt.c
+ *   OperationObject   one awaitable call of any of them           operation.c
  *
- * References: an Operation owns its Pool and its Connection, a Connection its
- * Pool; the Pool knows neither. While the engine knows an Operation's request,
+ * References: an Operation owns its Pool, Connection and PreparedStatement, a
+ * PreparedStatement its Connection, a Connection its Pool; the Pool knows neither. While the engine knows an Operation's request,
  * the Operation owns itself (dropped in hp_operation_released()).
  */
 #ifndef HP_TYPES_H
@@ -24,6 +25,7 @@ struct hp_state;
 typedef struct hp_binding_state {
     PyTypeObject *PoolType;
     PyTypeObject *ConnectionType;
+    PyTypeObject *PreparedType;
     PyTypeObject *OperationType;
     PyTypeObject *FinishedType;
     PyObject *finished;         /* the awaitable of what needs no waiting */
@@ -59,6 +61,7 @@ typedef struct PoolObject {
     Py_ssize_t cacheable_bytes; /* longer statements are not cached; 0: no limit */
     hp_time statement_lifetime; /* max_cached_statement_lifetime; HP_NEVER: none */
     hp_registry *registry;
+    PyObject *type_names; /* dict, for type_names.py: what types are called */
     hp_codec_set *codecs; /* of the session that was given codecs last: what to expect of the next one */
     PyTypeObject *record_class;
     PyTypeObject *connection_class;
@@ -101,18 +104,42 @@ void hp_connection_release(ConnectionObject *connection);
 /* 0, or -1 with InterfaceError: released or closed. `method` as in "fetch". */
 int hp_connection_check(ConnectionObject *connection, const char *method);
 
-/* ---- operation.c ---- */
-
+/* What an operation does. */
 typedef enum hp_op_kind {
     HP_OP_FETCH,
     HP_OP_FETCHROW,
     HP_OP_FETCHVAL,
     HP_OP_EXECUTE,
     HP_OP_EXECUTEMANY,
+    HP_OP_PREPARE,
     HP_OP_ACQUIRE,
     HP_OP_OPEN,
     HP_OP_CLOSE
 } hp_op_kind;
+
+/* ---- prepared_stmt.c ---- */
+
+enum { HP_STATUS_BYTES = 64 }; /* of a command: as a PGresult has it */
+
+typedef struct PreparedObject {
+    PyObject_HEAD ConnectionObject *connection;
+    hp_stmt *stmt; /* owned, see stmt.h */
+    PyObject *query;
+    PyTypeObject *record_class;
+    char status[HP_STATUS_BYTES]; /* of the last command; "": none */
+} PreparedObject;
+
+int hp_prepared_type_init(PyObject *module, hp_binding_state *state);
+/* Connection._prepare(class, query, name, record_class): a statement that the server does not know yet. */
+PyObject *hp_prepared_new(ConnectionObject *connection, PyObject *args);
+/* 0, or -1 with InterfaceError: the lease is over. */
+int hp_prepared_check(PreparedObject *prepared, const char *method);
+/* As hp_statement_renew(). */
+hp_stmt *hp_prepared_renew(PreparedObject *prepared, const hp_stmt *old);
+/* What the command of an operation of this kind said. */
+void hp_prepared_note_status(PreparedObject *prepared, hp_op_kind kind, PGresult *result);
+
+/* ---- operation.c ---- */
 
 typedef enum hp_op_state {
     HP_OP_NEW,     /* not awaited yet */
@@ -148,6 +175,7 @@ typedef struct hp_plan hp_plan; /* plan.h */
 typedef struct OperationObject {
     PyObject_HEAD hp_request req;
     PoolObject *pool;
+    PreparedObject *prepared;     /* its statement, or NULL */
     ConnectionObject *connection; /* of a lease; for ACQUIRE the one acquired, once entered */
     hp_op_kind kind;
     hp_op_state state;
@@ -200,6 +228,14 @@ int hp_operation_start(OperationObject *op);
  * the arguments of a METH_FASTCALL | METH_KEYWORDS call. New reference. */
 PyObject *hp_operation_from_call(PoolObject *pool, ConnectionObject *connection, hp_op_kind kind, PyObject *const *args,
                                  Py_ssize_t nargs, PyObject *kwnames);
+/* The same of a prepared statement, which has the query. */
+PyObject *hp_operation_from_prepared(PreparedObject *prepared, hp_op_kind kind, PyObject *const *args, Py_ssize_t nargs,
+                                     PyObject *kwnames);
+/* One of executemany() on a lease. */
+PyObject *hp_operation_from_sets(ConnectionObject *connection, hp_op_kind kind, PyObject *query, PyObject *sets,
+                                 PyObject *timeout);
+/* New reference: the statement that takes the place of op's, which is out of date; NULL with an exception. */
+hp_stmt *hp_operation_renew(OperationObject *op);
 /* Seconds as a Python object to microseconds. None: HP_NEVER. 0, or -1 with an exception. */
 int hp_timeout_from_object(PyObject *object, hp_time *timeout);
 

@@ -9,6 +9,7 @@
 #include "engine/cancel.h"
 #include "engine/connect.h"
 #include "engine/phase.h"
+#include "engine/prepared.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -61,6 +62,7 @@ hp_conn_forget_statements(hp_conn *conn)
     while (conn->to_close.count > 0) {
         hp_stmt_unref(conn->to_close.items[--conn->to_close.count]);
     }
+    hp_prepared_forget_owned(conn);
     conn->unnamed = 0;
 }
 
@@ -72,6 +74,7 @@ hp_conn_free(hp_conn *conn)
     }
     hp_stmt_cache_destroy(&conn->stmts);
     free(conn->to_close.items);
+    free(conn->owned.items);
     free(conn);
 }
 

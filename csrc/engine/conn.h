@@ -85,7 +85,7 @@ typedef struct hp_env {
 
 typedef struct hp_cancel hp_cancel; /* cancel.h */
 
-/* Names of statements to deallocate when the session is next outside a transaction. */
+/* Statements by their names on the server, a reference each. */
 typedef struct hp_name_list {
     hp_stmt **items;
     int count, size;
@@ -123,6 +123,7 @@ typedef struct hp_conn {
     hp_stmt_cache stmts;
     uint64_t unnamed; /* id of the statement that the unnamed one is, or 0 */
     hp_name_list to_close;
+    hp_name_list owned;              /* prepared here, each with this session as its `home` */
     char fatal[HP_ERROR_TEXT_BYTES]; /* the server's last FATAL message outside a request */
     char fatal_sqlstate[HP_SQLSTATE_BYTES];
 

@@ -14,6 +14,8 @@
  */
 #include "engine/pool.h"
 
+#include "engine/prepared.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -295,6 +297,7 @@ hp_pool_session_ready(hp_conn *conn, bool ok, const char *why)
     hp_error err;
     if (ok && conn->state == HP_CONN_READY && hp_conn_is_free(conn)) {
         conn->use = HP_USE_SETTLING;
+        hp_prepared_drop_owned(conn);
         conn->touched = conn->prepares = false; /* what the hook has set up is the session's normal state */
         ready_for_use(conn);
         return;

@@ -205,6 +205,10 @@ finish_with(hp_conn *conn, hp_request *req, hp_error_kind kind, const char *text
 static void
 bind_and_execute(hp_conn *conn, hp_request *req)
 {
+    if (req->describe_only) {
+        hp_conn_finish(conn, req, NULL);
+        return;
+    }
     if (!req->bound || req->bound_for != conn->user) {
         int rc = conn->env->up->bind(req, conn->user);
         if (rc > 0) {
@@ -478,7 +482,7 @@ static void
 take_error(hp_conn *conn, hp_request *req, hp_step step, PGresult *res)
 {
     if (step == HP_STEP_PREPARE) {
-        hp_stmt_cache_drop(&conn->stmts, req->stmt);
+        hp_prepared_failed(conn, req->stmt);
         conn->unnamed = 0;
         req->prepare_failed = true;
     }
@@ -509,7 +513,7 @@ take_result(hp_conn *conn, hp_request *req, hp_step step, PGresult *res)
         break;
     case PGRES_PIPELINE_ABORTED:
         if (step == HP_STEP_PREPARE) {
-            hp_stmt_cache_drop(&conn->stmts, req->stmt);
+            hp_prepared_failed(conn, req->stmt);
         }
         PQclear(res);
         break;

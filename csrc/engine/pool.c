@@ -5,6 +5,7 @@
 #include "engine/pool.h"
 
 #include "engine/conninfo.h"
+#include "engine/prepared.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -434,6 +435,7 @@ hp_pool_release(hp_conn *conn)
     }
     conn->use = HP_USE_SETTLING;
     withdraw_requests(conn);
+    hp_prepared_drop_owned(conn);
     if (hp_conn_is_free(conn)) {
         hp_pool_settle(conn);
     }

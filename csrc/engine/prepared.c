@@ -7,41 +7,54 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Deallocations that travel with one statement: few, so that a burst of new
  * statements does not make one caller wait for all of them. */
 enum { CLOSES_PER_PHASE = 2 };
 
 static int
-send_close(hp_conn *conn, const char *name)
+send_close(hp_conn *conn, hp_request *req, hp_stmt *stmt)
 {
+    hp_phase_add_step(req, HP_STEP_CLOSE);
 #ifdef LIBPQ_HAS_CLOSE_PREPARED
-    return PQsendClosePrepared(conn->pg, name) ? 0 : -1;
+    return PQsendClosePrepared(conn->pg, stmt->name) ? 0 : -1;
 #else
-    char text[HP_STMT_NAME_BYTES + 16];
-    snprintf(text, sizeof text, "DEALLOCATE \"%s\"", name);
+    char *name = PQescapeIdentifier(conn->pg, stmt->name, strlen(stmt->name));
+    char text[2 * HP_STMT_NAME_BYTES + 16];
+    snprintf(text, sizeof text, "DEALLOCATE %s", name ? name : "");
+    PQfreemem(name);
     conn->unnamed = 0;
-    return PQsendQueryParams(conn->pg, text, 0, NULL, NULL, NULL, NULL, 0) ? 0 : -1;
+    return name != NULL && PQsendQueryParams(conn->pg, text, 0, NULL, NULL, NULL, NULL, 0) ? 0 : -1;
 #endif
 }
 
-int
-hp_prepared_send_closes(hp_conn *conn, hp_request *req)
+/* ---- lists of statements ---- */
+
+/* Room for one more. 0, or -1: out of memory. */
+static int
+make_room(hp_name_list *list)
 {
-    hp_name_list *list = &conn->to_close;
-    if (list->count == 0 || PQtransactionStatus(conn->pg) != PQTRANS_IDLE) {
+    if (list->count < list->size) {
         return 0;
     }
-    for (int i = 0; i < CLOSES_PER_PHASE && list->count > 0; i++) {
-        hp_stmt *stmt = list->items[--list->count];
-        int rc = send_close(conn, stmt->name);
-        hp_stmt_unref(stmt);
-        if (rc < 0) {
-            return -1;
-        }
-        hp_phase_add_step(req, HP_STEP_CLOSE);
+    int size = list->size ? list->size * 2 : 8;
+    hp_stmt **items = realloc(list->items, (size_t)size * sizeof *items);
+    if (items == NULL) {
+        return -1;
     }
-    return hp_phase_send_sync(conn, req);
+    list->items = items;
+    list->size = size;
+    return 0;
+}
+
+/* The reference passes to the caller. */
+static hp_stmt *
+take_out(hp_name_list *list, int i)
+{
+    hp_stmt *stmt = list->items[i];
+    list->items[i] = list->items[--list->count];
+    return stmt;
 }
 
 /* Steals the reference. Out of memory: the name stays on the server until the
@@ -49,28 +62,115 @@ hp_prepared_send_closes(hp_conn *conn, hp_request *req)
 static void
 close_later(hp_conn *conn, hp_stmt *stmt)
 {
-    hp_name_list *list = &conn->to_close;
-    if (stmt == NULL || stmt->name[0] == '\0') {
+    if (stmt == NULL || stmt->name[0] == '\0' || make_room(&conn->to_close) < 0) {
         hp_stmt_unref(stmt);
         return;
     }
-    if (list->count == list->size) {
-        int size = list->size ? list->size * 2 : 8;
-        hp_stmt **items = realloc(list->items, (size_t)size * sizeof *items);
-        if (items == NULL) {
-            hp_stmt_unref(stmt);
-            return;
-        }
-        list->items = items;
-        list->size = size;
-    }
-    list->items[list->count++] = stmt;
+    conn->to_close.items[conn->to_close.count++] = stmt;
 }
+
+static int
+close_one(hp_conn *conn, hp_request *req, int i)
+{
+    hp_stmt *stmt = take_out(&conn->to_close, i);
+    int rc = send_close(conn, req, stmt);
+    hp_stmt_unref(stmt);
+    return rc;
+}
+
+/* A name that the user chose may be one that is still to be closed. */
+static int
+close_namesakes(hp_conn *conn, hp_request *req)
+{
+    for (int i = conn->to_close.count - 1; i >= 0; i--) {
+        if (strcmp(conn->to_close.items[i]->name, req->stmt->name) == 0 && close_one(conn, req, i) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int
+hp_prepared_send_closes(hp_conn *conn, hp_request *req)
+{
+    hp_name_list *list = &conn->to_close;
+    if (list->count == 0) {
+        return 0;
+    }
+    if (req->stmt->owned && req->stmt->home == NULL && close_namesakes(conn, req) < 0) {
+        return -1;
+    }
+    if (PQtransactionStatus(conn->pg) == PQTRANS_IDLE) {
+        for (int i = 0; i < CLOSES_PER_PHASE && list->count > 0; i++) {
+            if (close_one(conn, req, list->count - 1) < 0) {
+                return -1;
+            }
+        }
+    }
+    return req->nsteps > 0 ? hp_phase_send_sync(conn, req) : 0;
+}
+
+/* ---- owned ones ---- */
+
+static int
+keep(hp_conn *conn, hp_stmt *stmt)
+{
+    if (make_room(&conn->owned) < 0) {
+        return -1;
+    }
+    hp_stmt_ref(stmt);
+    stmt->home = conn;
+    conn->owned.items[conn->owned.count++] = stmt;
+    return 0;
+}
+
+/* The session's reference passes to the caller; NULL where it has none. */
+static hp_stmt *
+let_go(hp_conn *conn, hp_stmt *stmt)
+{
+    for (int i = 0; stmt->home == conn && i < conn->owned.count; i++) {
+        if (conn->owned.items[i] == stmt) {
+            stmt->home = NULL;
+            return take_out(&conn->owned, i);
+        }
+    }
+    return NULL;
+}
+
+void
+hp_prepared_drop(hp_stmt *stmt)
+{
+    hp_conn *conn = stmt->home;
+    if (conn != NULL) {
+        close_later(conn, let_go(conn, stmt));
+    }
+}
+
+void
+hp_prepared_drop_owned(hp_conn *conn)
+{
+    while (conn->owned.count > 0) {
+        hp_prepared_drop(conn->owned.items[conn->owned.count - 1]);
+    }
+}
+
+void
+hp_prepared_forget_owned(hp_conn *conn)
+{
+    while (conn->owned.count > 0) {
+        hp_stmt_unref(let_go(conn, conn->owned.items[conn->owned.count - 1]));
+    }
+}
+
+/* ---- preparing ---- */
 
 int
 hp_prepared_send(hp_conn *conn, hp_request *req, bool with_types)
 {
     hp_stmt *stmt = req->stmt;
+    if (stmt->owned && stmt->name[0] != '\0' && keep(conn, stmt) < 0) {
+        return -1;
+    }
     if (!PQsendPrepare(conn->pg, stmt->name, stmt->sql, with_types ? stmt->nparams : 0,
                        with_types ? stmt->param_types : NULL)) {
         return -1;
@@ -80,7 +180,7 @@ hp_prepared_send(hp_conn *conn, hp_request *req, bool with_types)
         /* Without a statement cache there may be a pooler between us and the
          * session, which has another one ready next time: never rely on it. */
         conn->unnamed = conn->env->statement_cache_size > 0 ? stmt->id : 0;
-    } else {
+    } else if (!stmt->owned) {
         close_later(conn, hp_stmt_cache_add(&conn->stmts, stmt));
     }
     return 0;
@@ -94,9 +194,8 @@ take_back(hp_conn *conn, hp_stmt *stmt)
     hp_name_list *list = &conn->to_close;
     for (int i = 0; i < list->count; i++) {
         if (list->items[i] == stmt) {
-            list->items[i] = list->items[--list->count];
             close_later(conn, hp_stmt_cache_add(&conn->stmts, stmt));
-            hp_stmt_unref(stmt); /* the list's; the cache has its own */
+            hp_stmt_unref(take_out(list, i)); /* the cache has its own */
             return true;
         }
     }
@@ -109,14 +208,24 @@ hp_prepared_is(hp_conn *conn, hp_stmt *stmt)
     if (stmt->name[0] == '\0') {
         return conn->unnamed == stmt->id;
     }
+    if (stmt->owned) {
+        return stmt->home == conn;
+    }
     return hp_stmt_cache_use(&conn->stmts, stmt) || take_back(conn, stmt);
+}
+
+void
+hp_prepared_failed(hp_conn *conn, hp_stmt *stmt)
+{
+    hp_stmt_cache_drop(&conn->stmts, stmt);
+    hp_stmt_unref(let_go(conn, stmt));
 }
 
 void
 hp_prepared_forget(hp_conn *conn, hp_stmt *stmt, bool is_gone)
 {
     hp_stmt_ref(stmt);
-    hp_stmt_cache_drop(&conn->stmts, stmt);
+    hp_prepared_failed(conn, stmt);
     if (stmt->name[0] == '\0') {
         conn->unnamed = 0;
     }

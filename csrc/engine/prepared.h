@@ -3,9 +3,11 @@
  * that it is, and closing those that are not needed any more.
  *
  * A statement falls out of the session's cache (stmt.h) and waits on
- * conn->to_close; until it is closed on the server it can be taken back.
+ * conn->to_close; until it is closed on the server it can be taken back. An owned
+ * statement is on conn->owned as long as it is prepared, and to be closed once its
+ * owner drops it, or at the latest when the lease ends.
  *
- * Called by phase.c only.
+ * Called by phase.c; the functions for owned statements by pool.c and the binding.
  */
 #ifndef HP_PREPARED_H
 #define HP_PREPARED_H
@@ -18,10 +20,20 @@ bool hp_prepared_is(hp_conn *conn, hp_stmt *stmt);
 int hp_prepared_send(hp_conn *conn, hp_request *req, bool with_types);
 /* Close statements that fell out of the cache, in front of the next one and
  * with a synchronisation point of their own, so that an error stays theirs. Not
- * inside a transaction: a failed one would refuse. 0, or -1: libpq refused. */
+ * inside a transaction: a failed one would refuse; but for a name that is needed
+ * anew. 0, or -1: libpq refused. */
 int hp_prepared_send_closes(hp_conn *conn, hp_request *req);
 /* This session must not use it again; the server may still have it, unless it
  * is known to be gone. */
 void hp_prepared_forget(hp_conn *conn, hp_stmt *stmt, bool is_gone);
+/* The server refused to prepare it. */
+void hp_prepared_failed(hp_conn *conn, hp_stmt *stmt);
+
+/* Nobody needs this owned statement any more (no effect where it is not prepared). */
+void hp_prepared_drop(hp_stmt *stmt);
+/* ... nor any other of the session's lease. */
+void hp_prepared_drop_owned(hp_conn *conn);
+/* The server has dropped them all, or is about to. */
+void hp_prepared_forget_owned(hp_conn *conn);
 
 #endif

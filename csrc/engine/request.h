@@ -58,7 +58,7 @@ typedef enum hp_step {
     HP_STEP_SCRIPT
 } hp_step;
 
-enum { HP_MAX_STEPS = 8 };
+enum { HP_MAX_STEPS = 16 };
 
 /* As PQsendQueryPrepared() takes them; owned by the binding. */
 typedef struct hp_params {
@@ -75,6 +75,7 @@ typedef struct hp_request {
     hp_request_kind kind;
     hp_request_state state;
     bool abandoned;
+    bool describe_only; /* STATEMENT: its description is the answer */
 
     /* what to run */
     hp_stmt *stmt;          /* a reference of its own; NULL for LEASE and INTERNAL */

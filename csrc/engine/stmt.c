@@ -41,6 +41,20 @@ hp_stmt_new(const char *sql, size_t len, bool cached, bool standard_strings)
     return stmt;
 }
 
+hp_stmt *
+hp_stmt_new_owned(const char *sql, size_t len, const char *name, bool standard_strings)
+{
+    hp_stmt *stmt = hp_stmt_new(sql, len, name == NULL, standard_strings);
+    if (stmt == NULL) {
+        return NULL;
+    }
+    stmt->owned = true;
+    if (name != NULL) {
+        snprintf(stmt->name, sizeof stmt->name, "%s", name);
+    }
+    return stmt;
+}
+
 void
 hp_stmt_ref(hp_stmt *stmt)
 {

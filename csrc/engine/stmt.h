@@ -13,6 +13,9 @@
  * list through the entries. An entry holds a reference. Looking up, adding and
  * dropping are O(1); the memory is allocated once, for the capacity given.
  *
+ * A statement that one caller prepares for itself is `owned`: no cache has it, so
+ * that it is not evicted, and it ends with its caller's interest (prepared.h).
+ *
  * Called by conn.c (cache) and the binding (statements).
  */
 #ifndef HP_STMT_H
@@ -21,13 +24,18 @@
 #include "engine/base.h"
 #include "engine/sqlscan.h"
 
-enum { HP_STMT_NAME_BYTES = 40 };
+struct hp_conn;
+
+/* As the server: NAMEDATALEN. */
+enum { HP_STMT_NAME_BYTES = 64 };
 
 typedef struct hp_stmt {
     unsigned refs;
     uint64_t id;                   /* unique in the process */
     char name[HP_STMT_NAME_BYTES]; /* "" for one that is not to be cached */
     char *sql;                     /* NUL-terminated UTF-8 */
+    bool owned;                    /* one caller's own: never in a cache, prepared on `home` until it is dropped */
+    struct hp_conn *home;          /* owned: the session that has it prepared, which holds a reference; or NULL */
     hp_sql_info info;
     bool described;
     int nparams; /* valid once described, as all up to user */
@@ -43,6 +51,8 @@ typedef struct hp_stmt {
 
 /* New reference, or NULL when out of memory. `cached` false: unnamed. */
 hp_stmt *hp_stmt_new(const char *sql, size_t len, bool cached, bool standard_strings);
+/* ... an owned one: `name` "" is unnamed, NULL one made up. At most HP_STMT_NAME_BYTES - 1 bytes. */
+hp_stmt *hp_stmt_new_owned(const char *sql, size_t len, const char *name, bool standard_strings);
 void hp_stmt_ref(hp_stmt *stmt);
 void hp_stmt_unref(hp_stmt *stmt);
 /* Take parameters and columns from a description. 0, or -1 when out of memory. */

@@ -1,0 +1,106 @@
+"""PreparedStatement: a statement that one lease has prepared for itself.
+
+Executing it is the base class's, in C; here is what runs rarely. Objects are made
+by Connection.prepare(), without __init__.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from holisticpool import _core
+from holisticpool.type_names import types_of
+from holisticpool.types import Attribute, Type
+
+if TYPE_CHECKING:
+    from holisticpool.connection import Connection
+
+__all__ = ("PreparedStatement",)
+
+
+class PreparedStatement(_core.PreparedStatement):
+    """A prepared statement; usable until its connection is closed or released.
+
+    fetch(), fetchrow() and fetchval() take the statement's arguments and
+    ``timeout=`` in seconds, and give what those of Connection do. The server
+    forgets the statement once this object is gone. Every method raises
+    InterfaceError after the connection was closed or released.
+    """
+
+    _parameters: tuple[Type, ...] = ()
+    _attributes: tuple[Attribute, ...] = ()
+
+    @classmethod
+    async def _prepare(
+        cls,
+        connection: Connection,
+        query: str,
+        name: str | None,
+        timeout: float | None,
+        record_class: type[_core.Record] | None,
+    ) -> PreparedStatement:
+        made = connection._prepare(cls, query, name, record_class)
+        await made._describe(timeout)
+        types = await types_of(connection, {*made._parameter_oids, *(oid for _, oid in made._columns)}, timeout)
+        made._parameters = tuple(types[oid] for oid in made._parameter_oids)
+        made._attributes = tuple(Attribute(column, types[oid]) for column, oid in made._columns)
+        return made
+
+    def get_name(self) -> str:
+        """The statement's name on the server; empty without a statement cache."""
+        self._check("get_name")
+        return self._name
+
+    def get_query(self) -> str:
+        """The statement's text."""
+        self._check("get_query")
+        return self._query
+
+    def get_statusmsg(self) -> str | None:
+        """The status of the command that fetch() ran last, such as ``"INSERT 0 1"``.
+
+        None before the first one, and where fetchrow() or fetchval() found a row.
+        """
+        self._check("get_statusmsg")
+        return self._status
+
+    def get_parameters(self) -> tuple[Type, ...]:
+        """The types of the statement's parameters."""
+        self._check("get_parameters")
+        return self._parameters
+
+    def get_attributes(self) -> tuple[Attribute, ...]:
+        """The columns of the statement's result."""
+        self._check("get_attributes")
+        return self._attributes
+
+    def executemany(self, args: Iterable[Sequence[Any]], *, timeout: float | None = None) -> _core.Operation[None]:
+        """Execute the statement for each sequence of arguments in *args*: all of them, or none.
+
+        *timeout*, in seconds, is for all executions together.
+        """
+        rows = args if isinstance(args, (list, tuple)) else list(args)
+        return super().executemany(rows, timeout=timeout)
+
+    async def explain(self, *args: Any, analyze: bool = False) -> Any:
+        """The server's plan for these arguments: EXPLAIN's JSON, as Python objects.
+
+        With *analyze* the statement is executed, in a transaction that is rolled
+        back afterwards, and the plan has what it took.
+        """
+        self._check("explain")
+        connection: Connection = self._connection
+        if not analyze:
+            return await self._explain("EXPLAIN (FORMAT JSON, VERBOSE) ", args)
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            return await self._explain("EXPLAIN (FORMAT JSON, VERBOSE, ANALYZE) ", args)
+        finally:
+            await transaction.rollback()
+
+    async def _explain(self, explain: str, args: tuple[Any, ...]) -> Any:
+        plan = await self._connection.fetchval(explain + self._query, *args)
+        return json.loads(plan) if isinstance(plan, str) else plan
