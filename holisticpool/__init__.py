@@ -22,7 +22,6 @@ from holisticpool.connection import Connection as Connection
 from holisticpool.connection import connect as connect
 from holisticpool.database import DatabasePool as DatabasePool
 from holisticpool.database import db_pool as db_pool
-from holisticpool.exceptions import *  # noqa: F403
 from holisticpool.pool import Pool as Pool
 from holisticpool.pool import create_pool as create_pool
 from holisticpool.types import *  # noqa: F403
@@ -42,10 +41,26 @@ _OWN_NAMES: tuple[str, ...] = (
     "exceptions",
     "types",
 )
-if not TYPE_CHECKING:
-    # Type checkers understand __all__ only as a literal; without one they take
-    # what the imports above re-export, which is the same.
-    __all__ = _OWN_NAMES + exceptions.__all__ + types.__all__
+
+if TYPE_CHECKING:
+    # Type checkers understand __all__ only as a literal; without one they take what is imported here.
+    from holisticpool.exceptions import *  # noqa: F403
+else:
+    # Most classes of exceptions are made when they are asked for.
+
+    def __getattr__(name):
+        if name == "__all__":
+            value = _OWN_NAMES + exceptions.__all__ + types.__all__
+        elif name in exceptions.__all__:
+            value = getattr(exceptions, name)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
+
+    def __dir__():
+        return sorted({*globals(), *_OWN_NAMES, *exceptions.__all__, *types.__all__})
+
 
 # A child process must not speak on its parent's sockets.
 if hasattr(os, "register_at_fork"):

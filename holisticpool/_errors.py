@@ -1,7 +1,7 @@
 """The roots of the exception hierarchy: what a server message carries, and the client's own errors.
 
 Import from holisticpool.exceptions, which adds one class per SQLSTATE
-(_sqlstates.py, generated). The names, the attributes and who inherits from whom
+(_sqlstates.py). The names, the attributes and who inherits from whom
 are asyncpg's; PoolExhaustedError, ServerUnavailableError and QueryTimeoutError
 are ours, each a subclass of what asyncpg raises in that situation.
 
@@ -120,11 +120,14 @@ class PostgresMessage:
     server_source_function: str | None = None
     query: str | None = None
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, *, listed: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         code = cls.__dict__.get("sqlstate")
         if code is None:
             return
+        if not listed:
+            # PostgreSQL's own class of this code has it, even where nobody has asked for that class yet.
+            _class_of(code)
         taken = cls._by_sqlstate.setdefault(code, cls)
         if taken is not cls:
             raise TypeError(f"{cls.__name__}: SQLSTATE {code} belongs to {taken.__name__}")
@@ -137,6 +140,20 @@ class PostgresMessage:
         """The fields that the server sent, by attribute name; never `query`."""
         values = ((name, getattr(self, name)) for name in _FIELDS.values())
         return {name: value for name, value in values if value is not None}
+
+
+def _nothing_listed(_key: str, /) -> type[PostgresMessage] | None:
+    return None
+
+
+# The class of PostgreSQL's list by its SQLSTATE or its name, None where there is none. _sqlstates.py, which is made of
+# this module's classes, puts its own function here.
+listed_class: Callable[[str], type[PostgresMessage] | None] = _nothing_listed
+
+
+def _class_of(code: str) -> type[PostgresMessage] | None:
+    """The class of an SQLSTATE; None for one that neither PostgreSQL's list nor the application has."""
+    return PostgresMessage._by_sqlstate.get(code) or listed_class(code)
 
 
 def _attributes(fields: Mapping[str, str], query: str | None) -> dict[str, Any]:
@@ -166,14 +183,13 @@ class PostgresError(PostgresMessage, Exception):
         attributes = _attributes(fields, query)
         code = fields.get("C", "")
         message = fields.get("M", "")
-        found = cls._by_sqlstate.get(code, UnknownPostgresError)
+        found = _class_of(code) or UnknownPostgresError
         # A function may RAISE an error with a code of the warning classes; the caller still sees an error.
         error_class = found if issubclass(found, PostgresError) else PostgresError
         if code == _FEATURE_NOT_SUPPORTED and fields.get("R") == _REVALIDATE:
-            # Not at the top: that module is made of this one's classes.
-            from ._sqlstates import InvalidCachedStatementError
-
-            error_class = InvalidCachedStatementError
+            outdated = listed_class("InvalidCachedStatementError")
+            assert outdated is not None and issubclass(outdated, PostgresError)
+            error_class = outdated
             message = "a prepared statement is outdated: the schema or the configuration has changed since"
         if code in _STATEMENT_NAME_CODES:
             attributes["hint"] = "\n".join(filter(None, [fields.get("H"), _POOLER_HINT]))
@@ -210,10 +226,10 @@ class PostgresLogMessage(PostgresMessage):
             An instance of the class of its SQLSTATE, which may be an error's ("relation already exists,
             skipping" has 42P07); else a PostgresWarning or a plain PostgresLogMessage by its severity.
         """
-        message_class = cls._by_sqlstate.get(fields.get("C", ""), PostgresLogMessage)
+        message_class = _class_of(fields.get("C", "")) or PostgresLogMessage
         severity = fields.get("V") or fields.get("S") or ""
         if message_class is PostgresLogMessage and severity.upper() == "WARNING":
-            message_class = cls._by_sqlstate[_WARNING]
+            message_class = _class_of(_WARNING) or PostgresLogMessage
         make: Callable[..., PostgresMessage] = message_class
         message = make(fields.get("M", "")) if issubclass(message_class, BaseException) else make()
         message.__dict__.update(_attributes(fields, query))

@@ -17,7 +17,6 @@ import ssl as ssl_module
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import unquote
 
 from holisticpool import _core
 from holisticpool.check import UNSET, Unset, check_seconds, check_size, check_timeout
@@ -55,8 +54,9 @@ _LIBPQ_NAMES = frozenset(
 _NOT_BY_SQL = frozenset({"application_name", "client_encoding", "options"})
 
 _UTF8_NAMES = ("utf8", "utf-8", "unicode", "auto")
-_SETTING_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)*\Z")
-_SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*)://")
+# Compiled by module re at the first use, like those of redact.py.
+_SETTING_NAME = r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)*\Z"
+_SCHEME = r"\s*([A-Za-z][A-Za-z0-9+.-]*)://"
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,7 @@ def split_dsn(dsn: str | None) -> tuple[str | None, dict[str, str]]:
     query. Raises ClientConfigurationError for a scheme that is not PostgreSQL's;
     every other check is libpq's.
     """
-    match = _SCHEME.match(dsn) if dsn is not None else None
+    match = re.match(_SCHEME, dsn) if dsn is not None else None
     if dsn is None or match is None:
         return dsn, {}
     if match[1].lower() not in ("postgres", "postgresql"):
@@ -237,13 +237,15 @@ def split_dsn(dsn: str | None) -> tuple[str | None, dict[str, str]]:
     question = rest.find("?", authority.end() if authority else 0)
     if question < 0:
         return dsn, {}
+    from urllib.parse import unquote
+
     kept, settings = [], {}
     for pair in rest[question + 1 :].split("&"):
         raw_name, equals, value = pair.partition("=")
         name = unquote(raw_name)
         if name == "database":
             kept.append(f"dbname={value}")
-        elif name in _LIBPQ_NAMES or not equals or not _SETTING_NAME.match(name):
+        elif name in _LIBPQ_NAMES or not equals or not re.match(_SETTING_NAME, name):
             kept.append(pair)
         else:
             settings[name] = unquote(value)
@@ -356,7 +358,7 @@ def _checked_settings(settings: Mapping[str, str] | None) -> dict[str, str]:
     ):
         raise ClientConfigurationError("server_settings is expected to be None or a Dict[str, str]")
     for name, value in settings.items():
-        if not _SETTING_NAME.match(name):
+        if not re.match(_SETTING_NAME, name):
             raise ClientConfigurationError(f"server_settings: {name!r} is not the name of a setting")
         _as_parameter(f"server_settings[{name!r}]", value)
         if name.lower() == "client_encoding" and value.lower() not in _UTF8_NAMES:

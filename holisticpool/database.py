@@ -21,7 +21,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine, Generator
-from datetime import datetime, timezone
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -207,16 +206,16 @@ class DatabasePool:
         options = dict(self._options)
         if database_url is not None:
             options["dsn"] = database_url
-        secrets: tuple[str, ...] = ()
+        pool = None
         try:
             pool = create_pool(**options)
-            secrets = pool._config.connection.secrets
             if not pool._config.has_address:
                 raise ClientConfigurationError(
                     f"no database URL: pass it to initialize() or set the environment variable {DATABASE_URL}"
                 )
             await pool
         except Exception as error:
+            secrets = () if pool is None else pool._config.connection.secrets
             logger.error("Failed to initialize database pool: %s", describe(error, *secrets))
             raise
         finally:
@@ -331,6 +330,9 @@ def _status_of(stats: _core._Stats) -> dict[str, Any]:
         status["status"] = "degraded"
     else:
         return status
+    # Imported by the first trouble, not by every start.
+    from datetime import datetime, timezone
+
     status["last_error"] = stats["last_error"]
     status["last_error_at"] = None if at is None else datetime.fromtimestamp(at, timezone.utc).isoformat()
     return status

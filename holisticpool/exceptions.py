@@ -15,17 +15,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from . import _errors, _sqlstates
 from ._errors import *  # noqa: F403
 from ._errors import InterfaceError, PostgresError
-from ._sqlstates import *  # noqa: F403
 from ._sqlstates import DataError
 from .redact import redact
 
-__all__: tuple[str, ...] = ("ClientDataError",)
-__all__ += _errors.__all__
-__all__ += _sqlstates.__all__
+if TYPE_CHECKING:
+    from ._sqlstates import *  # noqa: F403
+
+    __all__: tuple[str, ...] = ("ClientDataError",)
+    __all__ += _errors.__all__
+    __all__ += _sqlstates.__all__
+
+
+def __getattr__(name: str) -> object:
+    # The class of an SQLSTATE that is asked for by its name the first time.
+    value: object
+    if name == "__all__":
+        value = _names()
+    else:
+        try:
+            value = getattr(_sqlstates, name)
+        except AttributeError:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_names()})
+
+
+def _names() -> tuple[str, ...]:
+    return ("ClientDataError", *_errors.__all__, *_sqlstates.__all__)
 
 
 class ClientDataError(DataError, InterfaceError, ValueError):
@@ -47,6 +72,6 @@ def _new_server_error(fields: Mapping[str, str], query: str | None) -> PostgresE
 
 
 # A traceback names the place that users import from.
-for _name in __all__:
+for _name in ("ClientDataError", *_errors.__all__):
     globals()[_name].__module__ = __name__
 del _name

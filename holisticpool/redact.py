@@ -9,18 +9,20 @@ hide too much than too little.
 from __future__ import annotations
 
 import re
-from urllib.parse import quote, unquote
 
 MASK = "***"
 
+# Patterns are text that module re compiles, and keeps, at the first use: most processes never redact anything, and
+# compiling them took a good part of the import. For the same reason urllib.parse is imported where it is used.
+
 # Greedy up to the last "@" of the word: a password that should have been
 # percent-encoded, and was not, may itself hold "@" or "/".
-_URI = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/?#@]*):\S*@", re.IGNORECASE)
+_URI = r"(?i)(\b[a-z][a-z0-9+.-]*://[^\s:/?#@]*):\S*@"
 _SECRET_KEYWORD = r"\w*(?:password|client_secret|scram_client_key|scram_server_key)"
-_KEYWORD = re.compile(rf"(\b{_SECRET_KEYWORD}\s*=\s*)('(?:[^'\\]|\\.)*'?|(?:[^\s&'\"\\]|\\.)+)", re.IGNORECASE)
-_SQL = re.compile(r"(\bpassword\s+)(?:e?'(?:[^'\\]|''|\\.)*'?|(\$\w*\$).*?(?:\2|$))", re.IGNORECASE | re.DOTALL)
-_SCHEME = re.compile(r"\s*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-_SECRET_NAME = re.compile(rf"{_SECRET_KEYWORD}\Z", re.IGNORECASE)
+_KEYWORD = rf"(?i)(\b{_SECRET_KEYWORD}\s*=\s*)('(?:[^'\\]|\\.)*'?|(?:[^\s&'\"\\]|\\.)+)"
+_SQL = r"(?is)(\bpassword\s+)(?:e?'(?:[^'\\]|''|\\.)*'?|(\$\w*\$).*?(?:\2|$))"
+_SCHEME = r"(?i)\s*[a-z][a-z0-9+.-]*://"
+_SECRET_NAME = rf"(?i){_SECRET_KEYWORD}\Z"
 
 
 def redact(text: str, *secrets: str) -> str:
@@ -31,9 +33,9 @@ def redact(text: str, *secrets: str) -> str:
     # Longest first: a secret may be part of another.
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = text.replace(secret, MASK)
-    text = _URI.sub(rf"\1:{MASK}@", text)
-    text = _KEYWORD.sub(rf"\1{MASK}", text)
-    return _SQL.sub(rf"\1{MASK}", text)
+    text = re.sub(_URI, rf"\1:{MASK}@", text)
+    text = re.sub(_KEYWORD, rf"\1{MASK}", text)
+    return re.sub(_SQL, rf"\1{MASK}", text)
 
 
 def secrets_of(dsn: str | None, password: str | None = None) -> tuple[str, ...]:
@@ -42,21 +44,25 @@ def secrets_of(dsn: str | None, password: str | None = None) -> tuple[str, ...]:
     A password that is also the user's or the database's name is left out:
     hiding it would blank out most messages and hide nothing.
     """
+    from urllib.parse import quote
+
     found: set[str] = set()
     public: set[str] = set()
     if password:
         found.add(password)
     if dsn:
-        scheme = _SCHEME.match(dsn)
+        scheme = re.match(_SCHEME, dsn)
         if scheme:
             found.update(_secrets_of_uri(dsn[scheme.end() :], public))
         else:
-            found.update(_unquote_value(match[2]) for match in _KEYWORD.finditer(dsn))
+            found.update(_unquote_value(match[2]) for match in re.finditer(_KEYWORD, dsn))
     found -= public
     return tuple((found | {quote(secret, safe="") for secret in found}) - {""})
 
 
 def _secrets_of_uri(rest: str, public: set[str]) -> set[str]:
+    from urllib.parse import unquote
+
     found: set[str] = set()
     # Where an "@" was not percent-encoded, only the last one ends the
     # password; where the query holds one, only the first does.
@@ -69,7 +75,7 @@ def _secrets_of_uri(rest: str, public: set[str]) -> set[str]:
     public.add(unquote(path.rpartition("/")[2]))
     for pair in query.split("&"):
         name, _, value = pair.partition("=")
-        if _SECRET_NAME.match(unquote(name)):
+        if re.match(_SECRET_NAME, unquote(name)):
             found.update((value, unquote(value)))
     return found
 

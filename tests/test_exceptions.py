@@ -6,6 +6,9 @@ import asyncio
 import copy
 import inspect
 import pickle
+import subprocess
+import sys
+import tempfile
 from typing import Any
 
 import pytest
@@ -16,7 +19,9 @@ asyncpg_exceptions = pytest.importorskip("asyncpg.exceptions")
 
 ASYNCPG_NAMES = sorted(asyncpg_exceptions.__all__)
 SERVER_CLASSES = [
-    value for value in vars(exceptions).values() if inspect.isclass(value) and "sqlstate" in value.__dict__
+    value
+    for value in (getattr(exceptions, name) for name in exceptions.__all__)
+    if inspect.isclass(value) and "sqlstate" in value.__dict__
 ]
 UNIQUE_VIOLATION = {
     "S": "ERROR",
@@ -148,6 +153,74 @@ def test_an_application_may_define_a_class_for_its_own_sqlstate() -> None:
             type("Other", (exceptions.PostgresError,), {"sqlstate": "UX001"})
     finally:
         del exceptions.PostgresError._by_sqlstate["UX001"]
+
+
+# Classes are made when they are asked for, so that what happens before that is seen in another process.
+
+
+def fresh(program: str) -> str:
+    """What *program* prints in a process that has imported nothing."""
+    # Not in the checkout, whose holisticpool has no extension.
+    elsewhere = tempfile.gettempdir()
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=elsewhere)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_import_makes_only_the_classes_that_it_needs() -> None:
+    program = "import holisticpool; print(len(holisticpool.PostgresError._by_sqlstate))"
+    assert int(fresh(program)) < 10
+
+
+@pytest.mark.parametrize("first", ["error", "name"])
+def test_an_error_is_of_the_class_that_its_name_gives_whichever_is_first(first: str) -> None:
+    steps = {"error": "e = new({'C': '23505', 'M': 'no'}, None)", "name": "c = exceptions.UniqueViolationError"}
+    second = steps["name" if first == "error" else "error"]
+    program = (
+        "from holisticpool import exceptions; new = exceptions._new_server_error\n"
+        f"{steps[first]}\n{second}\n"
+        "print(type(e) is c, isinstance(e, exceptions.IntegrityConstraintViolationError))"
+    )
+    assert fresh(program) == "True True"
+
+
+def test_an_application_cannot_take_a_code_whose_class_nobody_has_asked_for() -> None:
+    program = (
+        "from holisticpool import PostgresError\n"
+        "try:\n    type('Mine', (PostgresError,), {'sqlstate': '23505'})\n"
+        "except TypeError as error:\n    print(error)"
+    )
+    assert fresh(program) == "Mine: SQLSTATE 23505 belongs to UniqueViolationError"
+
+
+def test_an_error_of_another_process_is_unpickled_into_a_class_that_is_not_made_yet() -> None:
+    pickled = pickle.dumps(server_error("23505"))
+    program = f"import pickle; print(type(pickle.loads({pickled!r})).__qualname__)"
+    assert fresh(program) == "UniqueViolationError"
+
+
+@pytest.mark.parametrize("module", ["holisticpool", "holisticpool.exceptions"])
+def test_dir_and_star_have_every_name(module: str) -> None:
+    program = (
+        f"import {module} as m; assert set(m.__all__) <= set(dir(m))\n"
+        f"from {module} import *; assert set(m.__all__) <= set(globals())\n"
+        "try:\n    m.NoSuchError\n"
+        "except AttributeError as error:\n    print(error)"
+    )
+    assert fresh(program) == f"module '{module}' has no attribute 'NoSuchError'"
+
+
+def test_threads_that_ask_at_once_get_the_same_class() -> None:
+    program = (
+        "import sys, threading; sys.setswitchinterval(1e-6)\n"
+        "from holisticpool import exceptions\n"
+        "found, gate = [], threading.Barrier(8)\n"
+        "def ask():\n    gate.wait(); found.append(exceptions._sqlstates.AssertError)\n"
+        "threads = [threading.Thread(target=ask) for _ in range(8)]\n"
+        "[t.start() for t in threads]; [t.join() for t in threads]\n"
+        "print(len(found), len(set(found)))"
+    )
+    assert fresh(program) == "8 1"
 
 
 @pytest.mark.parametrize(

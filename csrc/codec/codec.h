@@ -131,7 +131,7 @@ typedef struct hp_rows {
     void (*finish)(PyObject *row);
 } hp_rows;
 
-/* ---- state: Python objects that codecs need, looked up once at import ---- */
+/* ---- state: Python objects that codecs need, looked up once ---- */
 
 enum { HP_RANGE_SLOTS = 5 };
 

@@ -3,7 +3,8 @@
  *
  * Private to codec/: builtin.c puts these functions into its table, registry.c
  * uses a few of them for types that it loads. A family that keeps Python objects
- * in hp_codec_state has an init function; registry.c calls it.
+ * in hp_codec_state has an init function; registry.c calls it. What costs an import
+ * comes later, by the family's first value: most programs use few of these types.
  */
 #ifndef HP_FAMILIES_H
 #define HP_FAMILIES_H
@@ -32,6 +33,8 @@ bool hp_check_length(const hp_codec *codec, Py_ssize_t len, Py_ssize_t expected)
 
 /* New reference: attribute `name` of module `module`, imported; NULL with an exception. */
 PyObject *hp_import_attr(const char *module, const char *name);
+/* Put that attribute into *member, where it is not there yet; 0, or -1 with an exception. */
+int hp_import_into(PyObject **member, const char *module, const char *name);
 /* New reference: an object of class `type` with these `n` slots set. Steals every
  * one of `values`; where one is NULL, an exception is set already. */
 PyObject *hp_new_with_slots(PyObject *type, PyObject *const *slots, PyObject *const *values, size_t n);
@@ -105,7 +108,6 @@ HP_DECODER(hp_char_decode_text);
 
 /* ---- numeric.c ---- */
 
-int hp_numeric_init(hp_codec_state *state);
 HP_ENCODER(hp_numeric_encode);
 HP_DECODER(hp_numeric_decode);
 HP_DECODER(hp_numeric_decode_text);

@@ -18,6 +18,15 @@ enum { INET_BYTES = 4, INET6_BYTES = 16, HEADER_BYTES = 4 };
 int
 hp_network_init(hp_codec_state *state)
 {
+    state->str_packed = PyUnicode_InternFromString("packed");
+    state->str_prefixlen = PyUnicode_InternFromString("prefixlen");
+    return state->str_packed == NULL || state->str_prefixlen == NULL ? -1 : 0;
+}
+
+/* Import what the state has of module ipaddress; ip_network is the last of it. */
+static int
+load(hp_codec_state *state)
+{
     const struct {
         PyObject **member;
         const char *name;
@@ -29,14 +38,17 @@ hp_network_init(hp_codec_state *state)
         {&state->ip_network, "ip_network"},
     };
     for (size_t i = 0; i < Py_ARRAY_LENGTH(imports); i++) {
-        *imports[i].member = hp_import_attr("ipaddress", imports[i].name);
-        if (*imports[i].member == NULL) {
+        if (hp_import_into(imports[i].member, "ipaddress", imports[i].name) < 0) {
             return -1;
         }
     }
-    state->str_packed = PyUnicode_InternFromString("packed");
-    state->str_prefixlen = PyUnicode_InternFromString("prefixlen");
-    return state->str_packed == NULL || state->str_prefixlen == NULL ? -1 : 0;
+    return 0;
+}
+
+static inline int
+ready(hp_codec_state *state)
+{
+    return state->ip_network != NULL ? 0 : load(state);
 }
 
 /* ---- encode ---- */
@@ -112,6 +124,9 @@ encode_interface(hp_codec_state *state, PyObject *obj, hp_buf *buf)
 int
 hp_inet_encode(hp_codec_state *state, const hp_codec *Py_UNUSED(codec), PyObject *obj, hp_buf *buf)
 {
+    if (ready(state) < 0) {
+        return -1;
+    }
     if (is_plain_address(state, obj)) {
         return put_packed_of(state, obj, -1, false, buf);
     }
@@ -132,7 +147,7 @@ hp_inet_encode(hp_codec_state *state, const hp_codec *Py_UNUSED(codec), PyObject
 int
 hp_cidr_encode(hp_codec_state *state, const hp_codec *Py_UNUSED(codec), PyObject *obj, hp_buf *buf)
 {
-    PyObject *network = PyObject_CallOneArg(state->ip_network, obj);
+    PyObject *network = ready(state) < 0 ? NULL : PyObject_CallOneArg(state->ip_network, obj);
     PyObject *address = network != NULL ? PyObject_GetAttrString(network, "network_address") : NULL;
     long bits = address != NULL ? prefixlen_of(state, network) : -1;
     int result = bits >= 0 ? put_packed_of(state, address, bits, true, buf) : -1;
@@ -186,6 +201,9 @@ hp_inet_decode(hp_codec_state *state, const hp_codec *codec, const char *data, P
     if (!parse_field(data, len, false, &field)) {
         return hp_malformed(codec, "not an IP address with a netmask");
     }
+    if (ready(state) < 0) {
+        return NULL;
+    }
     if (field.bits != field.max_bits) {
         return call_with_prefix(field.v6 ? state->IPv6Interface : state->IPv4Interface, &field);
     }
@@ -204,6 +222,9 @@ hp_cidr_decode(hp_codec_state *state, const hp_codec *codec, const char *data, P
     inet_field field;
     if (!parse_field(data, len, true, &field)) {
         return hp_malformed(codec, "not an IP network");
+    }
+    if (ready(state) < 0) {
+        return NULL;
     }
     return call_with_prefix(field.v6 ? state->IPv6Network : state->IPv4Network, &field);
 }
@@ -224,6 +245,9 @@ PyObject *
 hp_inet_decode_text(hp_codec_state *state, const hp_codec *Py_UNUSED(codec), const char *data, Py_ssize_t len)
 {
     bool v6 = memchr(data, ':', (size_t)len) != NULL;
+    if (ready(state) < 0) {
+        return NULL;
+    }
     if (memchr(data, '/', (size_t)len) != NULL) {
         return call_with_text(v6 ? state->IPv6Interface : state->IPv4Interface, data, len);
     }
@@ -234,6 +258,9 @@ PyObject *
 hp_cidr_decode_text(hp_codec_state *state, const hp_codec *Py_UNUSED(codec), const char *data, Py_ssize_t len)
 {
     bool v6 = memchr(data, ':', (size_t)len) != NULL;
+    if (ready(state) < 0) {
+        return NULL;
+    }
     return call_with_text(v6 ? state->IPv6Network : state->IPv4Network, data, len);
 }
 

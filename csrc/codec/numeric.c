@@ -35,22 +35,28 @@ enum {
 
 enum { SPECIAL_NAN, SPECIAL_PLUS_INF, SPECIAL_MINUS_INF };
 
-int
-hp_numeric_init(hp_codec_state *state)
+/* Import what the state has of this family; DecimalError is the last of it. */
+static int
+load(hp_codec_state *state)
 {
     static const char *const special[] = {"NaN", "Infinity", "-Infinity"};
-    state->Decimal = hp_import_attr("decimal", "Decimal");
-    state->DecimalError = hp_import_attr("decimal", "InvalidOperation");
-    if (state->Decimal == NULL || state->DecimalError == NULL) {
+    if (hp_import_into(&state->Decimal, "decimal", "Decimal") < 0) {
         return -1;
     }
     for (int i = 0; i < 3; i++) {
-        state->numeric_special[i] = PyObject_CallFunction(state->Decimal, "s", special[i]);
-        if (state->numeric_special[i] == NULL) {
+        PyObject *value = PyObject_CallFunction(state->Decimal, "s", special[i]);
+        if (value == NULL) {
             return -1;
         }
+        Py_XSETREF(state->numeric_special[i], value);
     }
-    return 0;
+    return hp_import_into(&state->DecimalError, "decimal", "InvalidOperation");
+}
+
+static inline int
+ready(hp_codec_state *state)
+{
+    return state->DecimalError != NULL ? 0 : load(state);
 }
 
 /* ---- encode ---- */
@@ -194,6 +200,9 @@ encode_text_of(PyObject *text, hp_buf *buf)
 static PyObject *
 decimal_of(hp_codec_state *state, PyObject *obj)
 {
+    if (ready(state) < 0) {
+        return NULL;
+    }
     if (PyObject_TypeCheck(obj, (PyTypeObject *)state->Decimal)) {
         Py_INCREF(obj);
         return obj;
@@ -286,7 +295,7 @@ text_capacity(const numeric_field *num)
 static PyObject *
 decimal_from_ascii(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len)
 {
-    PyObject *text = PyUnicode_DecodeASCII(data, len, NULL);
+    PyObject *text = ready(state) < 0 ? NULL : PyUnicode_DecodeASCII(data, len, NULL);
     if (text == NULL) {
         return NULL;
     }
@@ -327,6 +336,9 @@ static PyObject *
 special_value(hp_codec_state *state, unsigned sign)
 {
     int which = sign == SIGN_NAN ? SPECIAL_NAN : sign == SIGN_PLUS_INF ? SPECIAL_PLUS_INF : SPECIAL_MINUS_INF;
+    if (ready(state) < 0) {
+        return NULL;
+    }
     Py_INCREF(state->numeric_special[which]);
     return state->numeric_special[which];
 }

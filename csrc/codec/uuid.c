@@ -64,25 +64,37 @@ slot_offset(PyObject *type, const char *name)
 int
 hp_uuid_init(hp_codec_state *state)
 {
-    state->UUID = hp_import_attr("uuid", "UUID");
-    PyObject *safe = hp_import_attr("uuid", "SafeUUID");
-    if (state->UUID == NULL || safe == NULL) {
-        Py_XDECREF(safe);
-        return -1;
-    }
-    state->uuid_unknown = PyObject_GetAttrString(safe, "unknown");
-    Py_DECREF(safe);
     state->str_bytes = PyUnicode_InternFromString("bytes");
-    if (state->uuid_unknown == NULL || state->str_bytes == NULL) {
+    return state->str_bytes == NULL ? -1 : 0;
+}
+
+/* Import what the state has of this family; UUID is the last of it. */
+static int
+load(hp_codec_state *state)
+{
+    PyObject *type = hp_import_attr("uuid", "UUID");
+    PyObject *safe = type != NULL ? hp_import_attr("uuid", "SafeUUID") : NULL;
+    PyObject *unknown = safe != NULL ? PyObject_GetAttrString(safe, "unknown") : NULL;
+    Py_XDECREF(safe);
+    if (unknown == NULL) {
+        Py_XDECREF(type);
         return -1;
     }
-    Py_ssize_t int_at = slot_offset(state->UUID, "int");
-    Py_ssize_t is_safe_at = slot_offset(state->UUID, "is_safe");
+    Py_ssize_t int_at = slot_offset(type, "int");
+    Py_ssize_t is_safe_at = slot_offset(type, "is_safe");
     if (int_at > 0 && is_safe_at > 0) {
         state->uuid_int_at = int_at;
         state->uuid_is_safe_at = is_safe_at;
     }
+    Py_XSETREF(state->uuid_unknown, unknown);
+    Py_XSETREF(state->UUID, type);
     return 0;
+}
+
+static inline int
+ready(hp_codec_state *state)
+{
+    return state->UUID != NULL ? 0 : load(state);
 }
 
 static PyObject **
@@ -94,6 +106,9 @@ slot(PyObject *obj, Py_ssize_t offset)
 static PyObject *
 uuid_from_bytes(hp_codec_state *state, const char *data)
 {
+    if (ready(state) < 0) {
+        return NULL;
+    }
     if (state->uuid_int_at == 0) {
         return PyObject_CallFunction(state->UUID, "Oy#", Py_None, data, (Py_ssize_t)UUID_BYTES);
     }
@@ -185,6 +200,9 @@ encode_bytes_of(hp_codec_state *state, PyObject *obj, hp_buf *buf)
 int
 hp_uuid_encode(hp_codec_state *state, const hp_codec *Py_UNUSED(codec), PyObject *obj, hp_buf *buf)
 {
+    if (ready(state) < 0) {
+        return -1;
+    }
     if (Py_IS_TYPE(obj, (PyTypeObject *)state->UUID) && state->uuid_int_at != 0) {
         PyObject *value = *slot(obj, state->uuid_int_at);
         char *out = hp_buf_reserve(buf, UUID_BYTES);

@@ -20,6 +20,25 @@ hp_import_attr(const char *module, const char *name)
     return attr;
 }
 
+int
+hp_import_into(PyObject **member, const char *module, const char *name)
+{
+    if (*member != NULL) {
+        return 0;
+    }
+    PyObject *attr = hp_import_attr(module, name);
+    if (attr == NULL) {
+        return -1;
+    }
+    if (*member != NULL) {
+        /* another thread, while this one waited for the import */
+        Py_DECREF(attr);
+    } else {
+        *member = attr;
+    }
+    return 0;
+}
+
 /* New reference: an object of `type` as object.__new__() makes it. */
 static PyObject *
 new_instance(PyObject *type)
