@@ -16,6 +16,7 @@ from holisticpool._core import Record as Record
 from holisticpool._version import __version__ as __version__
 from holisticpool.adapter import DatabaseException as DatabaseException
 from holisticpool.adapter import SupabaseAsyncPGAdapter as SupabaseAsyncPGAdapter
+from holisticpool.alias import install_as_asyncpg as install_as_asyncpg
 from holisticpool.config import RENDER_ENV_VARS as RENDER_ENV_VARS
 from holisticpool.config import RENDER_POOL_CONFIG as RENDER_POOL_CONFIG
 from holisticpool.connection import Connection as Connection
@@ -39,6 +40,7 @@ _OWN_NAMES: tuple[str, ...] = (
     "create_pool",
     "db_pool",
     "exceptions",
+    "install_as_asyncpg",
     "types",
 )
 

@@ -17,14 +17,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from . import _errors, _sqlstates
-from ._errors import *  # noqa: F403
-from ._errors import InterfaceError, PostgresError
-from ._sqlstates import DataError
-from .redact import redact
+from .. import _errors, _sqlstates
+from .._errors import *  # noqa: F403
+from .._errors import InterfaceError, PostgresError
+from .._sqlstates import DataError
+from ..redact import redact
 
 if TYPE_CHECKING:
-    from ._sqlstates import *  # noqa: F403
+    from .._sqlstates import *  # noqa: F403
 
     __all__: tuple[str, ...] = ("ClientDataError",)
     __all__ += _errors.__all__

@@ -1,0 +1,1 @@
+"""Names of asyncpg's lower half that programs import: ``pgproto.UUID`` and the classes of ``types``."""
