@@ -197,6 +197,14 @@ core_decode_text(PyObject *module, PyObject *args)
 }
 
 static PyObject *
+core_has_codec(PyObject *module, PyObject *name)
+{
+    const char *text = PyUnicode_AsUTF8(name);
+    (void)module;
+    return text != NULL ? PyBool_FromLong(hp_codec_has(text)) : NULL;
+}
+
+static PyObject *
 core_sqlscan(PyObject *module, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"sql", "standard_strings", NULL};
@@ -239,6 +247,7 @@ static PyMethodDef core_functions[] = {
     {"encode", core_encode, METH_VARARGS, NULL},
     {"decode", core_decode, METH_VARARGS, NULL},
     {"decode_text", core_decode_text, METH_VARARGS, NULL},
+    {"has_codec", core_has_codec, METH_O, NULL},
     {"sqlscan", (PyCFunction)(void (*)(void))core_sqlscan, METH_VARARGS | METH_KEYWORDS, NULL},
     {"libpq_version", core_libpq_version, METH_NOARGS, NULL},
     {"forked", core_forked, METH_NOARGS, NULL},

@@ -17,6 +17,7 @@ from holisticpool._version import __version__ as __version__
 from holisticpool.adapter import DatabaseException as DatabaseException
 from holisticpool.adapter import SupabaseAsyncPGAdapter as SupabaseAsyncPGAdapter
 from holisticpool.alias import install_as_asyncpg as install_as_asyncpg
+from holisticpool.codecs import TypeCodec as TypeCodec
 from holisticpool.config import RENDER_ENV_VARS as RENDER_ENV_VARS
 from holisticpool.config import RENDER_POOL_CONFIG as RENDER_POOL_CONFIG
 from holisticpool.connection import Connection as Connection
@@ -36,6 +37,7 @@ _OWN_NAMES: tuple[str, ...] = (
     "Pool",
     "Record",
     "SupabaseAsyncPGAdapter",
+    "TypeCodec",
     "connect",
     "create_pool",
     "db_pool",

@@ -14,10 +14,11 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, NoReturn, cast
+from typing import Any, NamedTuple, cast
 
 from holisticpool import _core
 from holisticpool.check import UNSET, Unset
+from holisticpool.codecs import FORMATS, TypeCodec, codec_choices
 from holisticpool.conninfo import connect_config
 from holisticpool.exceptions import InterfaceError, UnsupportedClientFeatureError
 from holisticpool.prepared_stmt import PreparedStatement
@@ -32,7 +33,8 @@ RESET_QUERY = "SELECT pg_advisory_unlock_all();\nCLOSE ALL;\nUNLISTEN *;\nRESET 
 # In pg_catalog the names of the SQL standard are known too ("timestamp with time zone").
 _TYPE_QUERY = """
 SELECT t.oid, n.nspname AS schema, t.typname AS name,
-       t.typtype::text IN ('b', 'd', 'e') AND NOT (t.typelem <> 0 AND t.typlen = -1) AS is_scalar
+       CASE WHEN t.typtype::text IN ('b', 'd', 'e') AND NOT (t.typelem <> 0 AND t.typlen = -1) THEN 'scalar'
+            WHEN t.typtype::text = 'c' THEN 'composite' ELSE 'other' END AS kind
 FROM pg_catalog.pg_type AS t JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace
 WHERE (t.typname::text = $1 AND n.nspname::text = $2)
    OR ($2 = 'pg_catalog' AND n.nspname = 'pg_catalog' AND t.oid = pg_catalog.to_regtype($1))
@@ -194,36 +196,70 @@ class Connection(_core.Connection):
         """Encode and decode values of a type, and of arrays of it, by the caller's functions on this session.
 
         With format ``"text"`` the encoder returns and the decoder gets str, with
-        ``"binary"`` bytes-like objects, both in PostgreSQL's form of the type. It
-        lasts until the session ends, so that a pool's ``init=`` is the place for
-        it. Raises ValueError for an unknown type or format, InterfaceError for a
-        type that is no base type, enum or domain.
+        ``"binary"`` bytes-like objects, both in PostgreSQL's form of the type, and
+        with ``"tuple"`` what the type consists of: (months, days, microseconds) of
+        an interval, for example, or the values of a composite type. It lasts until
+        the session ends; for all of a pool's see TypeCodec. Raises ValueError for
+        an unknown type or format, InterfaceError for a type that is neither scalar
+        nor composite, or has no tuple format, UnsupportedClientFeatureError for a
+        composite type with another format.
         """
         self._check_open("set_type_codec")
-        if format not in ("text", "binary"):
-            if format == "tuple":
-                raise UnsupportedClientFeatureError("set_type_codec(format='tuple') is not supported by holisticpool")
-            raise ValueError(f"invalid `format` argument, expected 'text' or 'binary', got {format!r}")
-        oid = await self._scalar_type(typename, schema)
-        self._set_codec(oid, encoder, decoder, format == "text")
+        if format not in FORMATS:
+            raise ValueError(f"invalid `format` argument, expected 'text', 'binary' or 'tuple', got {format!r}")
+        kind, oid = await self._known_type(typename, schema)
+        if kind == "composite" and format != "tuple":
+            raise UnsupportedClientFeatureError(
+                f"composite type {schema}.{typename} takes codecs of format 'tuple' only"
+            )
+        if kind == "other":
+            raise InterfaceError(
+                f"cannot use custom codec on type {schema}.{typename}: it is neither a scalar type nor a composite type"
+            )
+        self._set_codec(oid, format, encoder, decoder)
 
     async def reset_type_codec(self, typename: str, *, schema: str = "public") -> None:
-        """Undo set_type_codec() for a type on this session. Raises as it does."""
-        self._check_open("reset_type_codec")
-        self._set_codec(await self._scalar_type(typename, schema), None, None, True)
+        """Undo set_type_codec() or set_builtin_type_codec() for a type on this session.
 
-    async def _scalar_type(self, typename: str, schema: str) -> int:
+        What the pool was told about the type holds again. Raises ValueError for
+        an unknown type.
+        """
+        self._check_open("reset_type_codec")
+        _, oid = await self._known_type(typename, schema)
+        self._set_codec(oid, None)
+
+    async def set_builtin_type_codec(
+        self, typename: str, *, schema: str = "public", codec_name: str, format: str | None = None
+    ) -> None:
+        """Encode and decode values of a type by a built-in codec on this session.
+
+        *codec_name* is the name of a built-in type ("int", "jsonb", "timestamp
+        with time zone"), whose binary form the type must have, or
+        "pg_contrib.hstore", which gives dicts from str to str or None. Both formats
+        are used, whatever *format* says. Raises ValueError for an unknown type,
+        InterfaceError for one that is not scalar and for an unknown codec.
+        """
+        self._check_open("set_builtin_type_codec")
+        if format not in (None, "text", "binary"):
+            raise ValueError(f"invalid `format` argument, expected 'text' or 'binary', got {format!r}")
+        kind, oid = await self._known_type(typename, schema)
+        if kind != "scalar":
+            raise InterfaceError(f"cannot alias non-scalar type {schema}.{typename}")
+        try:
+            self._set_codec(oid, "like", None, None, codec_name)
+        except LookupError as error:
+            raise InterfaceError(f"cannot alias {typename} to {codec_name}: {error}") from None
+
+    async def _known_type(self, typename: str, schema: str) -> tuple[str, int]:
+        """What kind of type it is ("scalar", "composite", "other") and its OID, with the type known to the pool."""
         row = await self.fetchrow(_TYPE_QUERY, typename, schema)
         if row is None:
             raise ValueError(f"unknown type: {schema}.{typename}")
-        if not row["is_scalar"]:
-            raise InterfaceError(
-                f"cannot use custom codec on type {schema}.{typename}: it is no base type, enum or domain"
-            )
-        # Describing a statement makes its types known to the pool; as the element of an array, since a column
-        # of a domain is described as its base type.
-        await self.fetchval(f"SELECT NULL::{_quoted(row['schema'])}.{_quoted(row['name'])}[]")
-        return int(row["oid"])
+        if row["kind"] != "other":
+            # Describing a statement makes its types known to the pool; as the element of an array, since a column
+            # of a domain is described as its base type.
+            await self.fetchval(f"SELECT NULL::{_quoted(row['schema'])}.{_quoted(row['name'])}[]")
+        return str(row["kind"]), int(row["oid"])
 
     async def reload_schema_state(self) -> None:
         """Forget what the pool knows of statements and types, so that altered types are looked up again.
@@ -233,10 +269,6 @@ class Connection(_core.Connection):
         released connection.
         """
         self._forget_types()
-
-    async def set_builtin_type_codec(self, typename: str, **_: Any) -> NoReturn:
-        """Not supported yet: raises UnsupportedClientFeatureError."""
-        raise _unsupported("set_builtin_type_codec")
 
     def _check_open(self, method: str) -> None:
         if self._released:
@@ -278,6 +310,9 @@ async def connect(
     target_session_attrs: str | None = None,
     krbsrvname: str | None = None,
     gsslib: str | None = None,
+    json: str | tuple[Callable[[Any], str | bytes], Callable[[str], Any]] | None = None,
+    numeric: str = "decimal",
+    type_codecs: Iterable[TypeCodec] | None = None,
 ) -> Connection:
     """Open one server session; ``await connection.close()`` ends it.
 
@@ -298,6 +333,7 @@ async def connect(
         SSLContext is refused: use sslmode, sslrootcert, sslcert, sslkey in *dsn*.
     server_settings: PostgreSQL settings of the session, str to str.
     target_session_attrs: libpq's.
+    json, numeric, type_codecs: as in create_pool().
 
     Raises ClientConfigurationError (a ValueError) for wrong parameters,
     UnsupportedClientFeatureError for those not supported, TimeoutError and
@@ -309,6 +345,7 @@ async def connect(
             f"connection_class is expected to be a subclass of holisticpool.Connection, got {connection_class!r}"
         )
     check_record_class(record_class)
+    codecs = codec_choices(json=json, numeric=numeric, type_codecs=type_codecs)
     running = running_loop(loop)
     config = connect_config(
         dsn,
@@ -352,6 +389,7 @@ async def connect(
         connection_class=connection_class,
         dedicated=True,
     )
+    pool._choose_codecs(codecs)
     pool._set_targets(targets)
     try:
         await pool._open()
@@ -375,10 +413,3 @@ def check_record_class(record_class: object) -> None:
         raise InterfaceError(f"record_class is expected to be a subclass of holisticpool.Record, got {record_class!r}")
     if record_class.__new__ is not _core.Record.__new__ or record_class.__init__ is not _core.Record.__init__:
         raise InterfaceError("record_class must not redefine __new__ or __init__")
-
-
-def _unsupported(method: str) -> UnsupportedClientFeatureError:
-    return UnsupportedClientFeatureError(
-        f"Connection.{method}() is not supported by holisticpool: "
-        "values come and go as the Python types of docs/types.md"
-    )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from holisticpool import _core
 from holisticpool.check import UNSET, Unset
+from holisticpool.codecs import CodecChoice, TypeCodec, codec_choices
 from holisticpool.config import PoolConfig, pool_config
 from holisticpool.connection import Connection, check_record_class, running_loop
 from holisticpool.conninfo import connect_config
@@ -58,6 +59,7 @@ class Pool(_core.Pool):
         loop: asyncio.AbstractEventLoop | None = None,
         connection_class: type[Connection] = Connection,
         record_class: type[_core.Record] = _core.Record,
+        codecs: list[CodecChoice] | None = None,
     ) -> None:
         self._config = config
         self._opening = _Opening.NEW
@@ -65,6 +67,7 @@ class Pool(_core.Pool):
         self._init = init
         self._connection_class = connection_class
         self._record_class = record_class
+        self._codecs = codecs or []
 
     if TYPE_CHECKING:
         # The base class hands out connection_class, which is one of these.
@@ -120,6 +123,7 @@ class Pool(_core.Pool):
             connection_class=self._connection_class,
             dedicated=False,
         )
+        self._choose_codecs(self._codecs)
         self._set_targets(targets)
         self._set_on_connect(self._init)
         try:
@@ -186,6 +190,9 @@ def create_pool(
     loop: asyncio.AbstractEventLoop | None = None,
     connection_class: type[Connection] = Connection,
     record_class: type[_core.Record] = _core.Record,
+    json: str | tuple[Callable[[Any], str | bytes], Callable[[str], Any]] | None = None,
+    numeric: str = "decimal",
+    type_codecs: Iterable[TypeCodec] | None = None,
     **connect_kwargs: Any,
 ) -> Pool:
     """A pool, not yet open: ``await`` it, or use it with ``async with``.
@@ -209,6 +216,10 @@ def create_pool(
         called with the connection at every release in place of that.
     loop: the running event loop or None.
     connection_class, record_class: subclasses of Connection and Record.
+    json: how json and jsonb are read and written: "text" (the default: as str),
+        "stdlib", "orjson", or a pair of functions, encoder and decoder.
+    numeric: "decimal" or "float".
+    type_codecs: how other types are, see TypeCodec.
     connect_kwargs: the other keywords of connect().
 
     With setup or a reset coroutine each query takes asyncpg's way: acquire, run,
@@ -242,9 +253,12 @@ def create_pool(
         reset=reset if isinstance(reset, str) else UNSET,
         **connect_kwargs,
     )
+    codecs = codec_choices(json=json, numeric=numeric, type_codecs=type_codecs)
     reset_hook = None if isinstance(reset, str) else reset
     if setup is None and reset_hook is None:
-        return Pool(config, init=init, loop=loop, connection_class=connection_class, record_class=record_class)
+        return Pool(
+            config, init=init, loop=loop, connection_class=connection_class, record_class=record_class, codecs=codecs
+        )
     return HookedPool(
         config,
         setup=setup,
@@ -253,6 +267,7 @@ def create_pool(
         loop=loop,
         connection_class=connection_class,
         record_class=record_class,
+        codecs=codecs,
     )
 
 

@@ -297,14 +297,16 @@ take_codecs(ConnectionObject *self, hp_codec_set *set)
     hp_codec_set_unref(of_session);
 }
 
+/* _set_codec(oid, form, encoder, decoder, like); form None takes the codec back */
 static PyObject *
 connection_set_codec(PyObject *object, PyObject *args)
 {
     ConnectionObject *self = (ConnectionObject *)object;
-    PyObject *encoder, *decoder;
+    PyObject *encoder = Py_None, *decoder = Py_None;
+    const char *form, *like = NULL;
     unsigned int oid;
-    int text;
-    if (!PyArg_ParseTuple(args, "IOOp:_set_codec", &oid, &encoder, &decoder, &text) ||
+    hp_custom_spec spec;
+    if (!PyArg_ParseTuple(args, "Iz|OOz:_set_codec", &oid, &form, &encoder, &decoder, &like) ||
         hp_connection_check(self, "set_type_codec") < 0) {
         return NULL;
     }
@@ -313,9 +315,13 @@ connection_set_codec(PyObject *object, PyObject *args)
         PyErr_Format(PyExc_LookupError, "type %u is not known to the pool", oid);
         return NULL;
     }
+    if (form != NULL &&
+        (hp_custom_spec_parse(&spec, form, encoder, decoder, like) < 0 || hp_custom_check(native, &spec) < 0)) {
+        return NULL;
+    }
     hp_codec_state *state = &state_of(self)->codec;
-    hp_codec_set *set = encoder == Py_None ? hp_codec_set_without(state, self->conn->user, oid)
-                                           : hp_codec_set_with(state, self->conn->user, native, encoder, decoder, text);
+    hp_codec_set *set = form == NULL ? hp_codec_set_without(state, self->conn->user, oid)
+                                     : hp_codec_set_with(state, self->conn->user, native, &spec);
     if (set == NULL) {
         return NULL;
     }

@@ -218,7 +218,8 @@ pool_traverse(PoolObject *self, visitproc visit, void *arg)
     Py_VISIT(self->init_error);
     Py_VISIT(self->batch);
     Py_VISIT(self->closing);
-    return hp_codec_set_traverse(self->codecs, visit, arg);
+    int rc = hp_registry_traverse(self->registry, visit, arg);
+    return rc != 0 ? rc : hp_codec_set_traverse(self->codecs, visit, arg);
 }
 
 /* Not what the engine's callbacks need: a request may end during dealloc. */
@@ -324,6 +325,31 @@ pool_set_on_connect(PyObject *object, PyObject *callback)
     }
     Py_XSETREF(self->on_connect, callback == Py_None ? NULL : Py_NewRef(callback));
     self->engine->config.init_hook = self->on_connect != NULL;
+    Py_RETURN_NONE;
+}
+
+/* _choose_codecs([(schema or None, type, form, encoder, decoder, like), ...]) */
+static PyObject *
+pool_choose_codecs(PyObject *object, PyObject *list)
+{
+    PoolObject *self = (PoolObject *)object;
+    if (hp_pool_check(self) < 0) {
+        return NULL;
+    }
+    if (!PyList_Check(list) || self->reading || self->finished) {
+        PyErr_SetString(PyExc_TypeError, "codecs are chosen by a list, before the pool is opened");
+        return NULL;
+    }
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++) {
+        const char *schema, *type, *form, *like;
+        PyObject *encoder, *decoder;
+        hp_custom_spec spec;
+        if (!PyArg_ParseTuple(PyList_GET_ITEM(list, i), "zssOOz", &schema, &type, &form, &encoder, &decoder, &like) ||
+            hp_custom_spec_parse(&spec, form, encoder, decoder, like) < 0 ||
+            hp_registry_choose(self->registry, schema, type, &spec) < 0) {
+            return NULL;
+        }
+    }
     Py_RETURN_NONE;
 }
 
@@ -652,6 +678,7 @@ static PyMethodDef pool_methods[] = {
     {"is_closing", pool_is_closing, METH_NOARGS, "is_closing($self, /)\n--\n\nIs the pool closed or being closed?"},
     {"_set_targets", pool_set_targets, METH_O, NULL},
     {"_set_on_connect", pool_set_on_connect, METH_O, NULL},
+    {"_choose_codecs", pool_choose_codecs, METH_O, NULL},
     {"_open", pool_open, METH_NOARGS, NULL},
     {"_close", pool_close, METH_NOARGS, NULL},
     {"_abandon", pool_abandon, METH_NOARGS, NULL},

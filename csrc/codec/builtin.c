@@ -9,6 +9,8 @@
 #include "codec/families.h"
 #include "codec/oids.h"
 
+#include <string.h>
+
 /* clang-format off */
 
 /*   OID, name, encode, decode, decode_text: binary parameters and results */
@@ -37,7 +39,7 @@
     X(TIME, "time without time zone", hp_time_encode, hp_time_decode, hp_time_decode_text)                             \
     X(TIMESTAMP, "timestamp without time zone", hp_timestamp_encode, hp_timestamp_decode, hp_timestamp_decode_text)    \
     X(TIMESTAMPTZ, "timestamp with time zone", hp_timestamptz_encode, hp_timestamptz_decode,                           \
-      hp_timestamptz_decode_text)                                                                                      \
+      hp_timestamp_decode_text)                                                                                        \
     X(INTERVAL, "interval", hp_interval_encode, hp_interval_decode, hp_interval_decode_text)                           \
     X(TIMETZ, "time with time zone", hp_timetz_encode, hp_timetz_decode, hp_timetz_decode_text)                        \
     X(NUMERIC, "numeric", hp_numeric_encode, hp_numeric_decode, hp_numeric_decode_text)                                \
@@ -267,4 +269,83 @@ hp_builtin_find(hp_oid oid)
         return NULL;
     }
     return &table[position[oid]];
+}
+
+const hp_codec *
+hp_builtin_next(const hp_codec *codec)
+{
+    size_t i = codec == NULL ? AT_NONE + 1 : (size_t)(codec - table) + 1;
+    return i < TABLE_SIZE ? &table[i] : NULL;
+}
+
+/* ---- names ---- */
+
+/* Names in pg_type are those of the table in small letters. */
+static bool
+is_name(const char *name, const char *of_table)
+{
+    for (; *name != '\0' && Py_TOLOWER(*of_table) == *name; name++) {
+        of_table++;
+    }
+    return *name == '\0' && *of_table == '\0';
+}
+
+const hp_codec *
+hp_builtin_by_name(const char *typname)
+{
+    static const struct {
+        const char *name;
+        uint8_t at;
+    } names[] = {
+#define X(at, ...) {#at, AT_##at},
+        ARRAY_TYPES(X) SINGLE_TYPES(X) SINGLE_TEXT_TYPES(X)
+#undef X
+    };
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(names); i++) {
+        if (is_name(typname, names[i].name)) {
+            return &table[names[i].at];
+        }
+    }
+    return NULL;
+}
+
+bool
+hp_codec_has(const char *name)
+{
+    return hp_codec_by_name(name) != NULL;
+}
+
+const hp_codec *
+hp_codec_by_name(const char *name)
+{
+    static const hp_codec hstore = {.name = "hstore",
+                                    .param_format = 1,
+                                    .encode = hp_hstore_encode,
+                                    .decode = hp_hstore_decode,
+                                    .decode_text = hp_hstore_decode_text,
+                                    .delim = ',',
+                                    .kind = HP_CODEC_BASE};
+    static const char *const other_names[][2] = {
+        {"int", "int4"},
+        {"decimal", "numeric"},
+        {"float", "float8"},
+        {"time with timezone", "timetz"},
+        {"time without timezone", "time"},
+        {"timestamp with timezone", "timestamptz"},
+        {"timestamp without timezone", "timestamp"},
+    };
+    if (strcmp(name, "pg_contrib.hstore") == 0) {
+        return &hstore;
+    }
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(other_names); i++) {
+        if (strcmp(name, other_names[i][0]) == 0) {
+            name = other_names[i][1];
+        }
+    }
+    const hp_codec *found = hp_builtin_by_name(name);
+    for (const hp_codec *codec = hp_builtin_next(NULL); found == NULL && codec != NULL;
+         codec = hp_builtin_next(codec)) {
+        found = strcmp(codec->name, name) == 0 ? codec : NULL;
+    }
+    return found;
 }

@@ -1,59 +1,36 @@
 /*
- * custom.c - see custom.h.
+ * custom.c - one codec of the user's choice, in place of what a type has: his own
+ * functions (in which form they exchange values is hp_custom_form), or another
+ * type's codec.
  *
  * A text codec of a type whose binary form is its text too (json, jsonb, text,
  * enums, ...) works on top of the native codec, so that the other columns of a
  * statement stay binary. For any other type it makes the results of a statement
  * text, since libpq has one format for all columns.
+ *
+ * Called by codec_set.c, for sessions, and chosen.c, for pools.
  */
-#include "codec/custom.h"
-
 #include "codec/families.h"
 #include "codec/oids.h"
 
 #include <string.h>
 
-typedef struct custom_codec {
-    hp_codec codec; /* first: what encoders and decoders get is this */
-    const hp_codec *native;
-    PyObject *encoder;
-    PyObject *decoder;
-    bool text;
-} custom_codec;
-
-/* A type that has a custom codec inside, made when it is first asked for. */
-typedef struct derived_codec {
-    hp_codec codec;
-    hp_codec_set *set;      /* to which it belongs */
-    const hp_codec *native; /* what it stands for */
-    struct derived_codec *next;
-} derived_codec;
-
-struct hp_codec_set {
-    unsigned refs;
-    hp_codec_state *state;
-    struct hp_codec_set *next_dead;
-    derived_codec *derived;
-    int n;
-    custom_codec codecs[];
-};
-
 /* ---- what runs the user's functions ---- */
 
-static const custom_codec *
+static const hp_custom *
 custom_of(const hp_codec *codec)
 {
-    return (const custom_codec *)(const void *)codec;
+    return (const hp_custom *)(const void *)codec;
 }
 
 static PyObject *
-call_encoder(const custom_codec *custom, PyObject *obj)
+call_encoder(const hp_custom *custom, PyObject *obj)
 {
-    PyObject *result = PyObject_CallOneArg(custom->encoder, obj);
+    PyObject *result = PyObject_CallOneArg(custom->spec.encoder, obj);
     if (result == NULL) {
         return NULL;
     }
-    if (custom->text && !PyUnicode_Check(result)) {
+    if (custom->spec.form == HP_CUSTOM_TEXT && !PyUnicode_Check(result)) {
         PyErr_Format(PyExc_TypeError, "the encoder of type %s must return str, got %.100s", custom->codec.name,
                      Py_TYPE(result)->tp_name);
         Py_CLEAR(result);
@@ -63,7 +40,7 @@ call_encoder(const custom_codec *custom, PyObject *obj)
 
 static HP_ENCODER(encode_by_native)
 {
-    const custom_codec *custom = custom_of(codec);
+    const hp_custom *custom = custom_of(codec);
     PyObject *text = call_encoder(custom, obj);
     if (text == NULL) {
         return -1;
@@ -110,16 +87,16 @@ static HP_ENCODER(encode_binary)
 }
 
 static PyObject *
-call_decoder(const custom_codec *custom, PyObject *arg)
+call_decoder(const hp_custom *custom, PyObject *arg)
 {
-    PyObject *result = arg ? PyObject_CallOneArg(custom->decoder, arg) : NULL;
+    PyObject *result = arg ? PyObject_CallOneArg(custom->spec.decoder, arg) : NULL;
     Py_XDECREF(arg);
     return result;
 }
 
 static HP_DECODER(decode_by_native)
 {
-    const custom_codec *custom = custom_of(codec);
+    const hp_custom *custom = custom_of(codec);
     return call_decoder(custom, custom->native->decode(state, custom->native, data, len));
 }
 
@@ -147,6 +124,61 @@ static HP_DECODER(refuse_text)
     return NULL;
 }
 
+/* ---- JSON: the decoder gets str or bytes, the encoder may give either ---- */
+
+static HP_ENCODER(encode_json)
+{
+    const hp_custom *custom = custom_of(codec);
+    PyObject *json = call_encoder(custom, obj);
+    int rc = json != NULL ? hp_json_put(state, custom->native, json, buf) : -1;
+    Py_XDECREF(json);
+    return rc;
+}
+
+static PyObject *
+decode_json_text(const hp_custom *custom, const char *data, Py_ssize_t len)
+{
+    return call_decoder(custom, custom->spec.form == HP_CUSTOM_JSON_BYTES ? PyBytes_FromStringAndSize(data, len)
+                                                                          : PyUnicode_DecodeUTF8(data, len, NULL));
+}
+
+static HP_DECODER(decode_json)
+{
+    const hp_custom *custom = custom_of(codec);
+    Py_ssize_t skip = hp_json_header(custom->native, data, len);
+    (void)state;
+    return skip < 0 ? NULL : decode_json_text(custom, data + skip, len - skip);
+}
+
+static HP_DECODER(decode_json_from_text)
+{
+    (void)state;
+    return decode_json_text(custom_of(codec), data, len);
+}
+
+/* ---- tuples: what the native type consists of ---- */
+
+static HP_ENCODER(encode_tuple)
+{
+    const hp_custom *custom = custom_of(codec);
+    PyObject *parts = call_encoder(custom, obj);
+    int rc = parts != NULL ? hp_parts_encode(state, custom->inner, parts, buf) : -1;
+    Py_XDECREF(parts);
+    return rc;
+}
+
+static HP_DECODER(decode_tuple)
+{
+    const hp_custom *custom = custom_of(codec);
+    return call_decoder(custom, hp_parts_decode(state, custom->inner, data, len));
+}
+
+static HP_DECODER(decode_tuple_from_text)
+{
+    const hp_custom *custom = custom_of(codec);
+    return call_decoder(custom, hp_parts_decode_text(state, custom->inner, data, len));
+}
+
 /* Is what the native codec gives and takes the text form? */
 static bool
 is_text_like(const hp_codec *native)
@@ -165,325 +197,152 @@ is_text_like(const hp_codec *native)
     }
 }
 
+/* ---- making one ---- */
+
 const hp_codec *
 hp_native_codec(const hp_codec *codec)
 {
-    bool is_custom =
-        codec->encode == encode_by_native || codec->encode == encode_text || codec->encode == encode_binary;
+    hp_encode_fn encode = codec->encode;
+    bool is_custom = encode == encode_by_native || encode == encode_text || encode == encode_binary ||
+                     encode == encode_json || encode == encode_tuple || encode == hp_numeric_encode_float;
     return is_custom ? custom_of(codec)->native : codec;
 }
 
 static void
-fill(custom_codec *custom, const hp_codec *native, PyObject *encoder, PyObject *decoder, bool text)
+fill_text(hp_codec *codec, const hp_codec *native)
 {
-    hp_codec *codec = &custom->codec;
-    *codec = *native;
-    codec->element = NULL;
-    codec->kind = HP_CODEC_BASE;
-    custom->native = native;
-    custom->encoder = Py_NewRef(encoder);
-    custom->decoder = Py_NewRef(decoder);
-    custom->text = text;
-    if (!text) {
-        codec->param_format = 1;
-        codec->encode = encode_binary;
-        codec->decode = decode_binary;
-        codec->decode_text = refuse_text;
-    } else if (is_text_like(native)) {
-        codec->param_format = native->param_format;
-        codec->encode = encode_by_native;
-        codec->decode = decode_by_native;
-        codec->decode_text = decode_text;
-    } else {
-        codec->param_format = 0;
-        codec->encode = encode_text;
-        codec->decode = NULL;
-        codec->decode_text = decode_text;
-    }
-}
-
-/* ---- sets ---- */
-
-static hp_codec_set *
-new_set(hp_codec_state *state, const hp_codec_set *base, hp_oid without, int more)
-{
-    int n = base ? base->n : 0;
-    hp_codec_set *set = PyMem_Calloc(1, sizeof *set + (size_t)(n + more) * sizeof set->codecs[0]);
-    if (set == NULL) {
-        PyErr_NoMemory();
-        return NULL;
-    }
-    set->refs = 1;
-    set->state = state;
-    for (int i = 0; i < n; i++) {
-        const custom_codec *old = &base->codecs[i];
-        if (old->codec.oid != without) {
-            fill(&set->codecs[set->n++], old->native, old->encoder, old->decoder, old->text);
-        }
-    }
-    return set;
-}
-
-hp_codec_set *
-hp_codec_set_with(hp_codec_state *state, const hp_codec_set *base, const hp_codec *native, PyObject *encoder,
-                  PyObject *decoder, bool text)
-{
-    hp_codec_set *set = new_set(state, base, native->oid, 1);
-    if (set != NULL) {
-        fill(&set->codecs[set->n++], native, encoder, decoder, text);
-    }
-    return set;
-}
-
-hp_codec_set *
-hp_codec_set_without(hp_codec_state *state, const hp_codec_set *base, hp_oid oid)
-{
-    return new_set(state, base, oid, 0);
-}
-
-hp_codec_set *
-hp_codec_set_ref(hp_codec_set *set)
-{
-    if (set != NULL) {
-        set->refs++;
-    }
-    return set;
+    bool on_top = is_text_like(native);
+    codec->param_format = on_top ? native->param_format : 0;
+    codec->encode = on_top ? encode_by_native : encode_text;
+    codec->decode = on_top ? decode_by_native : NULL;
+    codec->decode_text = decode_text;
 }
 
 static void
-free_set(hp_codec_set *set)
+fill_functions(hp_codec *codec, int param_format, hp_encode_fn encode, hp_decode_fn decode, hp_decode_fn decode_text)
 {
-    for (int i = 0; i < set->n; i++) {
-        Py_DECREF(set->codecs[i].encoder);
-        Py_DECREF(set->codecs[i].decoder);
-    }
-    while (set->derived != NULL) {
-        derived_codec *next = set->derived->next;
-        hp_composite_free((hp_composite *)set->derived->codec.composite);
-        PyMem_Free(set->derived);
-        set->derived = next;
-    }
-    PyMem_Free(set);
+    codec->param_format = param_format;
+    codec->encode = encode;
+    codec->decode = decode;
+    codec->decode_text = decode_text;
 }
 
 void
-hp_codec_set_unref(hp_codec_set *set)
+hp_custom_fill_over(hp_custom *custom, const hp_codec *inner)
 {
-    if (set == NULL || --set->refs > 0) {
-        return;
-    }
-    if (set->state->holds == 0) {
-        free_set(set);
-        return;
-    }
-    set->next_dead = set->state->dead_sets;
-    set->state->dead_sets = set;
+    custom->inner = inner;
+    fill_functions(&custom->codec, inner->param_format, encode_tuple, inner->decode != NULL ? decode_tuple : NULL,
+                   decode_tuple_from_text);
 }
 
 void
-hp_codec_sets_hold(hp_codec_state *state)
+hp_custom_fill(hp_custom *custom, const hp_codec *native, const hp_custom_spec *spec)
 {
-    state->holds++;
+    native = hp_native_codec(native);
+    hp_codec *codec = &custom->codec;
+    *codec = *native;
+    codec->element = NULL;
+    codec->composite = NULL;
+    codec->kind = HP_CODEC_BASE;
+    custom->native = custom->inner = native;
+    custom->spec = *spec;
+    Py_XINCREF(spec->encoder);
+    Py_XINCREF(spec->decoder);
+    switch (spec->form) {
+    case HP_CUSTOM_TEXT:
+        fill_text(codec, native);
+        break;
+    case HP_CUSTOM_BINARY:
+        fill_functions(codec, 1, encode_binary, decode_binary, refuse_text);
+        break;
+    case HP_CUSTOM_TUPLE:
+        hp_custom_fill_over(custom, native);
+        break;
+    case HP_CUSTOM_JSON:
+    case HP_CUSTOM_JSON_BYTES:
+        fill_functions(codec, 1, encode_json, decode_json, decode_json_from_text);
+        break;
+    case HP_CUSTOM_FLOAT:
+        fill_functions(codec, 1, hp_numeric_encode_float, hp_numeric_decode_float, hp_numeric_decode_text_float);
+        break;
+    case HP_CUSTOM_LIKE:
+        *codec = hp_derived_codec(HP_CODEC_DOMAIN, native->oid, native->name, spec->like);
+        codec->delim = native->delim;
+        break;
+    }
 }
 
 void
-hp_codec_sets_let_go(hp_codec_state *state)
+hp_custom_clear(hp_custom *custom)
 {
-    PyObject *type, *value, *traceback;
-    if (--state->holds > 0 || state->dead_sets == NULL) {
-        return;
-    }
-    PyErr_Fetch(&type, &value, &traceback);
-    /* What a finalizer does may hold, and let go, in its turn. */
-    while (state->holds == 0 && state->dead_sets != NULL) {
-        hp_codec_set *set = state->dead_sets;
-        state->dead_sets = set->next_dead;
-        free_set(set);
-    }
-    PyErr_Restore(type, value, traceback);
-}
-
-static const custom_codec *
-find_own(const hp_codec_set *set, hp_oid oid)
-{
-    for (int i = 0; set != NULL && i < set->n; i++) {
-        if (set->codecs[i].codec.oid == oid) {
-            return &set->codecs[i];
-        }
-    }
-    return NULL;
+    Py_CLEAR(custom->spec.encoder);
+    Py_CLEAR(custom->spec.decoder);
 }
 
 bool
-hp_codec_set_equal(const hp_codec_set *a, const hp_codec_set *b)
+hp_custom_spec_equal(const hp_custom_spec *a, const hp_custom_spec *b)
 {
-    if ((a ? a->n : 0) != (b ? b->n : 0)) {
-        return false;
-    }
-    for (int i = 0; a != NULL && i < a->n; i++) {
-        const custom_codec *mine = &a->codecs[i];
-        const custom_codec *other = find_own(b, mine->codec.oid);
-        if (other == NULL || other->encoder != mine->encoder || other->decoder != mine->decoder ||
-            other->text != mine->text) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* ---- types with a custom codec inside ---- */
-
-static const hp_codec *resolve(hp_codec_set *set, const hp_codec *native);
-
-static const hp_codec *
-find_derived(const hp_codec_set *set, const hp_codec *native)
-{
-    for (const derived_codec *d = set->derived; d != NULL; d = d->next) {
-        if (d->native == native) {
-            return &d->codec;
-        }
-    }
-    return NULL;
-}
-
-/* Keep a codec of the set; steals codec->composite. NULL with MemoryError. */
-static derived_codec *
-keep_derived(hp_codec_set *set, const hp_codec *native, const hp_codec *codec)
-{
-    derived_codec *derived = PyMem_Calloc(1, sizeof *derived);
-    if (derived == NULL) {
-        hp_composite_free((hp_composite *)codec->composite);
-        PyErr_NoMemory();
-        return NULL;
-    }
-    derived->codec = *codec;
-    derived->set = set;
-    derived->native = native;
-    derived->next = set->derived;
-    set->derived = derived;
-    return derived;
-}
-
-/* An array, domain, range or multirange. */
-static const hp_codec *
-resolve_element(hp_codec_set *set, const hp_codec *native)
-{
-    const hp_codec *element = resolve(set, native->element);
-    if (element == NULL || element == native->element) {
-        return element == NULL ? NULL : native;
-    }
-    const hp_codec *known = find_derived(set, native);
-    if (known != NULL || (native->kind == HP_CODEC_MULTIRANGE && element->kind != HP_CODEC_RANGE)) {
-        return known != NULL ? known : native;
-    }
-    hp_codec codec = hp_derived_codec(native->kind, native->oid, native->name, element);
-    derived_codec *derived = keep_derived(set, native, &codec);
-    return derived != NULL ? &derived->codec : NULL;
-}
-
-/* Fill in the codecs of the attributes. 1: some are others than the native ones;
- * 0: none is; -1: an exception. */
-static int
-resolve_attributes(hp_codec_set *set, const hp_composite *composite, const hp_codec **codecs)
-{
-    int differ = 0;
-    for (Py_ssize_t i = 0; i < composite->n; i++) {
-        codecs[i] = resolve(set, composite->attributes[i]);
-        if (codecs[i] == NULL) {
-            return -1;
-        }
-        differ |= codecs[i] != composite->attributes[i];
-    }
-    return differ;
-}
-
-static const hp_codec *
-resolve_composite(hp_codec_set *set, const hp_codec *native)
-{
-    const hp_codec *known = find_derived(set, native);
-    if (known != NULL) {
-        return known;
-    }
-    const hp_codec **codecs = PyMem_Calloc((size_t)native->composite->n + 1, sizeof *codecs);
-    if (codecs == NULL) {
-        PyErr_NoMemory();
-        return NULL;
-    }
-    int differ = resolve_attributes(set, native->composite, codecs);
-    hp_composite *composite = differ > 0 ? hp_composite_like(native->composite, codecs) : NULL;
-    PyMem_Free(codecs);
-    if (composite == NULL) {
-        return differ == 0 ? native : NULL;
-    }
-    hp_codec codec = hp_composite_codec(native->oid, native->name, composite);
-    derived_codec *derived = keep_derived(set, native, &codec);
-    return derived != NULL ? &derived->codec : NULL;
-}
-
-static const hp_codec *
-find_for_record(void *ctx, hp_oid oid)
-{
-    const derived_codec *derived = ctx;
-    const hp_composite *composite = derived->native->composite;
-    const hp_codec *native = composite->find(composite->ctx, oid);
-    return native != NULL ? resolve(derived->set, native) : NULL;
-}
-
-/* What is in a record is known only when it comes. */
-static const hp_codec *
-resolve_record(hp_codec_set *set, const hp_codec *native)
-{
-    const hp_codec *known = find_derived(set, native);
-    if (known != NULL || set->n == 0 || native->composite == NULL) {
-        return known != NULL ? known : native;
-    }
-    hp_codec codec = *native;
-    hp_composite *composite = hp_composite_of_record(find_for_record, NULL);
-    codec.composite = composite;
-    derived_codec *derived = composite != NULL ? keep_derived(set, native, &codec) : NULL;
-    if (derived == NULL) {
-        return NULL;
-    }
-    composite->ctx = derived;
-    return &derived->codec;
-}
-
-/* The codec of a type of the registry, over what the set has for what is inside. */
-static const hp_codec *
-resolve(hp_codec_set *set, const hp_codec *native)
-{
-    const custom_codec *own = find_own(set, native->oid);
-    if (own != NULL) {
-        return &own->codec;
-    }
-    switch (native->kind) {
-    case HP_CODEC_ARRAY:
-    case HP_CODEC_DOMAIN:
-    case HP_CODEC_RANGE:
-    case HP_CODEC_MULTIRANGE:
-        return resolve_element(set, native);
-    case HP_CODEC_COMPOSITE:
-        return resolve_composite(set, native);
-    case HP_CODEC_RECORD:
-        return resolve_record(set, native);
-    default:
-        return native;
-    }
-}
-
-const hp_codec *
-hp_codec_set_find(hp_codec_set *set, hp_registry *reg, hp_oid oid)
-{
-    const hp_codec *native = hp_registry_find(reg, oid);
-    return set == NULL || native == NULL ? native : resolve(set, native);
+    return a->form == b->form && a->encoder == b->encoder && a->decoder == b->decoder && a->like == b->like;
 }
 
 int
-hp_codec_set_traverse(const hp_codec_set *set, visitproc visit, void *arg)
+hp_custom_spec_parse(hp_custom_spec *spec, const char *form, PyObject *encoder, PyObject *decoder, const char *like)
 {
-    for (int i = 0; set != NULL && i < set->n; i++) {
-        Py_VISIT(set->codecs[i].encoder);
-        Py_VISIT(set->codecs[i].decoder);
+    static const char *const forms[] = {"text", "binary", "tuple", "json", "json-bytes", "float", "like"};
+    *spec = (hp_custom_spec){.encoder = encoder == Py_None ? NULL : encoder,
+                             .decoder = decoder == Py_None ? NULL : decoder};
+    size_t i = 0;
+    while (i < Py_ARRAY_LENGTH(forms) && strcmp(forms[i], form) != 0) {
+        i++;
+    }
+    if (i == Py_ARRAY_LENGTH(forms)) {
+        PyErr_Format(PyExc_ValueError, "unknown form of a codec: %.50s", form);
+        return -1;
+    }
+    spec->form = (hp_custom_form)i;
+    bool has_functions = spec->encoder != NULL && spec->decoder != NULL;
+    if (!has_functions && spec->form != HP_CUSTOM_FLOAT && spec->form != HP_CUSTOM_LIKE) {
+        PyErr_SetString(PyExc_TypeError, "a codec needs an encoder and a decoder");
+        return -1;
+    }
+    if (spec->form == HP_CUSTOM_LIKE) {
+        spec->like = like != NULL ? hp_codec_by_name(like) : NULL;
+        if (spec->like == NULL) {
+            PyErr_Format(PyExc_LookupError, "there is no codec named %.100s", like != NULL ? like : "");
+            return -1;
+        }
     }
     return 0;
+}
+
+/* InterfaceError; always -1. */
+static int
+refuse_codec(const hp_codec *native, const char *why)
+{
+    PyObject *error = hp_import_attr("holisticpool.exceptions", "InterfaceError");
+    if (error != NULL) {
+        PyErr_Format(error, "cannot use custom codec on type %s: %s", native->name, why);
+        Py_DECREF(error);
+    }
+    return -1;
+}
+
+int
+hp_custom_check(const hp_codec *native, const hp_custom_spec *spec)
+{
+    native = hp_native_codec(native);
+    if (spec->form == HP_CUSTOM_TUPLE) {
+        return hp_parts_known(native) ? 0 : refuse_codec(native, "it has no tuple format");
+    }
+    switch (native->kind) {
+    case HP_CODEC_BASE:
+    case HP_CODEC_DOMAIN:
+    case HP_CODEC_ENUM:
+    case HP_CODEC_UNKNOWN:
+        return 0;
+    case HP_CODEC_COMPOSITE:
+        return refuse_codec(native, "composite types take codecs of format 'tuple' only");
+    default:
+        return refuse_codec(native, "it is no base type, enum, domain or composite type");
+    }
 }

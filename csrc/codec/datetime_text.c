@@ -9,6 +9,7 @@
  */
 #include "codec/calendar.h"
 #include "codec/families.h"
+#include "codec/oids.h"
 
 #include <string.h>
 
@@ -168,92 +169,111 @@ take_offset(cursor *c, int64_t *offset_s)
     return true;
 }
 
-static PyObject *
-not_iso(const hp_codec *codec)
+static int
+refuse_not_iso(const hp_codec *codec)
 {
-    return hp_malformed(codec, "not in ISO format (DateStyle must be ISO)");
+    hp_malformed(codec, "not in ISO format (DateStyle must be ISO)");
+    return -1;
+}
+
+/* 1 or -1 for "infinity" or "-infinity", 0 for anything else. */
+static int
+infinity_of(const char *data, Py_ssize_t len)
+{
+    return equals(data, len, "infinity") - equals(data, len, "-infinity");
 }
 
 /* ---- date, time, timetz, timestamp, timestamptz ---- */
 
-PyObject *
-hp_date_decode_text(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len)
+/* Of a date that is not infinite. */
+static int
+read_date(const hp_codec *codec, const char *data, Py_ssize_t len, int64_t *days)
+{
+    cursor c = {data, data + len};
+    civil_date date;
+    if (!take_date(&c, &date)) {
+        return refuse_not_iso(codec);
+    }
+    take_era(&c, &date);
+    return at_end(&c) && days_of_civil(&date, days) ? 0 : refuse_not_iso(codec);
+}
+
+static int
+read_time(const hp_codec *codec, const char *data, Py_ssize_t len, int64_t *us)
+{
+    cursor c = {data, data + len};
+    return take_time(&c, 2, us) && at_end(&c) ? 0 : refuse_not_iso(codec);
+}
+
+static int
+read_timetz(const hp_codec *codec, const char *data, Py_ssize_t len, int64_t *us, int64_t *offset_s)
+{
+    cursor c = {data, data + len};
+    return take_time(&c, 2, us) && take_offset(&c, offset_s) && at_end(&c) ? 0 : refuse_not_iso(codec);
+}
+
+/* Of a timestamp that is not infinite. */
+static int
+read_timestamp(const hp_codec *codec, const char *data, Py_ssize_t len, int64_t *us)
 {
     cursor c = {data, data + len};
     civil_date date;
     int64_t days;
-    if (equals(data, len, "infinity") || equals(data, len, "-infinity")) {
-        return hp_date_infinity(state, data[0] == '-');
-    }
-    if (!take_date(&c, &date)) {
-        return not_iso(codec);
+    int64_t time_us;
+    int64_t offset_s = 0;
+    bool aware = codec->oid == HP_OID_TIMESTAMPTZ;
+    if (!take_date(&c, &date) || !accept(&c, ' ') || !take_time(&c, 2, &time_us) ||
+        (aware && !take_offset(&c, &offset_s))) {
+        return refuse_not_iso(codec);
     }
     take_era(&c, &date);
     if (!at_end(&c) || !days_of_civil(&date, &days)) {
-        return not_iso(codec);
+        return refuse_not_iso(codec);
     }
-    return hp_date_from_days(state, days);
+    if (__builtin_mul_overflow(days, HP_US_PER_DAY, us) ||
+        __builtin_add_overflow(*us, time_us - offset_s * HP_US_PER_SECOND, us)) {
+        PyErr_SetString(PyExc_OverflowError, "timestamp out of the range of PostgreSQL");
+        return -1;
+    }
+    return 0;
+}
+
+PyObject *
+hp_date_decode_text(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len)
+{
+    int64_t days;
+    int infinity = infinity_of(data, len);
+    if (infinity != 0) {
+        return hp_date_infinity(state, infinity < 0);
+    }
+    return read_date(codec, data, len, &days) < 0 ? NULL : hp_date_from_days(state, days);
 }
 
 PyObject *
 hp_time_decode_text(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len)
 {
-    cursor c = {data, data + len};
     int64_t us;
-    if (!take_time(&c, 2, &us) || !at_end(&c)) {
-        return not_iso(codec);
-    }
-    return hp_time_from_us(state, us);
+    return read_time(codec, data, len, &us) < 0 ? NULL : hp_time_from_us(state, us);
 }
 
 PyObject *
 hp_timetz_decode_text(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len)
 {
-    cursor c = {data, data + len};
     int64_t us;
     int64_t offset_s;
-    if (!take_time(&c, 2, &us) || !take_offset(&c, &offset_s) || !at_end(&c)) {
-        return not_iso(codec);
-    }
-    return hp_timetz_from_us(state, us, (int32_t)offset_s);
-}
-
-static PyObject *
-timestamp_from_text(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len, bool aware)
-{
-    cursor c = {data, data + len};
-    civil_date date;
-    int64_t days;
-    int64_t us;
-    int64_t offset_s = 0;
-    if (equals(data, len, "infinity") || equals(data, len, "-infinity")) {
-        return hp_timestamp_infinity(state, data[0] == '-');
-    }
-    if (!take_date(&c, &date) || !accept(&c, ' ') || !take_time(&c, 2, &us) || (aware && !take_offset(&c, &offset_s))) {
-        return not_iso(codec);
-    }
-    take_era(&c, &date);
-    if (!at_end(&c) || !days_of_civil(&date, &days)) {
-        return not_iso(codec);
-    }
-    /* One day more on either side than Python has: an offset may bring it back,
-     * and within that the microseconds cannot overflow. */
-    if (days < HP_DAYS_MIN - 1 || days > HP_DAYS_MAX + 1) {
-        return hp_date_from_days(state, days);
-    }
-    return hp_timestamp_from_us(state, days * HP_US_PER_DAY + us - offset_s * HP_US_PER_SECOND, aware);
+    return read_timetz(codec, data, len, &us, &offset_s) < 0 ? NULL : hp_timetz_from_us(state, us, (int32_t)offset_s);
 }
 
 PyObject *
 hp_timestamp_decode_text(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len)
 {
-    return timestamp_from_text(state, codec, data, len, false);
-}
-
-PyObject *
-hp_timestamptz_decode_text(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len)
-{
-    return timestamp_from_text(state, codec, data, len, true);
+    int64_t us;
+    int infinity = infinity_of(data, len);
+    if (infinity != 0) {
+        return hp_timestamp_infinity(state, infinity < 0);
+    }
+    bool aware = codec->oid == HP_OID_TIMESTAMPTZ;
+    return read_timestamp(codec, data, len, &us) < 0 ? NULL : hp_timestamp_from_us(state, us, aware);
 }
 
 /* ---- interval ---- */
@@ -462,17 +482,66 @@ parse_iso_8601(cursor *c, interval *iv)
     return true;
 }
 
+/* Of an interval that is not infinite. */
+static int
+read_interval(const hp_codec *codec, const char *data, Py_ssize_t len, interval *iv)
+{
+    cursor c = {data, data + len};
+    *iv = (interval){0, 0, 0};
+    bool parsed = accept(&c, 'P') ? parse_iso_8601(&c, iv) : parse_fields(&c, iv);
+    if (!parsed || !within_storage(iv)) {
+        hp_malformed(codec, "not in an IntervalStyle that is understood");
+        return -1;
+    }
+    return 0;
+}
+
 PyObject *
 hp_interval_decode_text(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len)
 {
-    cursor c = {data, data + len};
-    interval iv = {0, 0, 0};
-    if (equals(data, len, "infinity") || equals(data, len, "-infinity")) {
+    interval iv;
+    if (infinity_of(data, len) != 0) {
         return hp_interval_infinity();
     }
-    bool parsed = accept(&c, 'P') ? parse_iso_8601(&c, &iv) : parse_fields(&c, &iv);
-    if (!parsed || !within_storage(&iv)) {
-        return hp_malformed(codec, "not in an IntervalStyle that is understood");
+    return read_interval(codec, data, len, &iv) < 0 ? NULL : hp_interval_from_parts(state, iv.months, iv.days, iv.us);
+}
+
+/* ---- parts ---- */
+
+static int
+interval_parts(const hp_codec *codec, const char *data, Py_ssize_t len, int infinity, int64_t *parts)
+{
+    interval iv = {infinity > 0 ? INT32_MAX : INT32_MIN, infinity > 0 ? INT32_MAX : INT32_MIN,
+                   infinity > 0 ? INT64_MAX : INT64_MIN};
+    if (infinity == 0 && read_interval(codec, data, len, &iv) < 0) {
+        return -1;
     }
-    return hp_interval_from_parts(state, iv.months, iv.days, iv.us);
+    parts[0] = iv.months;
+    parts[1] = iv.days;
+    parts[2] = iv.us;
+    return 0;
+}
+
+int
+hp_datetime_parts_from_text(const hp_codec *codec, const char *data, Py_ssize_t len, int64_t *parts)
+{
+    int infinity = infinity_of(data, len);
+    switch (codec->oid) {
+    case HP_OID_INTERVAL:
+        return interval_parts(codec, data, len, infinity, parts);
+    case HP_OID_DATE:
+        parts[0] = infinity > 0 ? INT32_MAX : INT32_MIN;
+        return infinity != 0 ? 0 : read_date(codec, data, len, parts);
+    case HP_OID_TIME:
+        return read_time(codec, data, len, parts);
+    case HP_OID_TIMETZ:
+        if (read_timetz(codec, data, len, &parts[0], &parts[1]) < 0) {
+            return -1;
+        }
+        parts[1] = -parts[1];
+        return 0;
+    default:
+        parts[0] = infinity > 0 ? INT64_MAX : INT64_MIN;
+        return infinity != 0 ? 0 : read_timestamp(codec, data, len, parts);
+    }
 }

@@ -10,6 +10,7 @@
 #define HP_FAMILIES_H
 
 #include "codec/codec.h"
+#include "codec/custom.h"
 
 #define HP_ENCODER(name) int name(hp_codec_state *state, const hp_codec *codec, PyObject *obj, hp_buf *buf)
 #define HP_DECODER(name) PyObject *name(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len)
@@ -67,6 +68,13 @@ PyObject *hp_literal_decode(hp_literal *r, hp_codec_state *state, const hp_codec
 
 /* NULL (no exception) where `oid` is not built in. */
 const hp_codec *hp_builtin_find(hp_oid oid);
+/* By its name in pg_type; NULL (no exception) where there is none. */
+const hp_codec *hp_builtin_by_name(const char *typname);
+/* The next built-in codec, to walk through all of them: NULL gives the first, and the last NULL. */
+const hp_codec *hp_builtin_next(const hp_codec *codec);
+/* For set_builtin_type_codec(): by the names of the SQL standard, too, and those of
+ * extensions' codecs. NULL (no exception) where there is none. */
+const hp_codec *hp_codec_by_name(const char *name);
 
 /* ---- numbers.c ---- */
 
@@ -111,6 +119,9 @@ HP_DECODER(hp_char_decode_text);
 HP_ENCODER(hp_numeric_encode);
 HP_DECODER(hp_numeric_decode);
 HP_DECODER(hp_numeric_decode_text);
+HP_ENCODER(hp_numeric_encode_float); /* floats by their shortest repr() */
+HP_DECODER(hp_numeric_decode_float);
+HP_DECODER(hp_numeric_decode_text_float);
 
 /* ---- text.c ---- */
 
@@ -126,6 +137,10 @@ HP_DECODER(hp_void_decode);
 
 HP_ENCODER(hp_jsonb_encode); /* also jsonpath: a version byte, then text */
 HP_DECODER(hp_jsonb_decode);
+/* How many bytes are in front of the JSON text of a value; -1 with ValueError. */
+Py_ssize_t hp_json_header(const hp_codec *codec, const char *data, Py_ssize_t len);
+/* Append `json`, str or bytes-like, in the form of the type of `codec`; 0, or -1 with an exception. */
+int hp_json_put(hp_codec_state *state, const hp_codec *codec, PyObject *json, hp_buf *buf);
 
 /* ---- datetime.c, datetime_text.c ---- */
 
@@ -146,7 +161,6 @@ HP_DECODER(hp_date_decode_text);
 HP_DECODER(hp_time_decode_text);
 HP_DECODER(hp_timetz_decode_text);
 HP_DECODER(hp_timestamp_decode_text);
-HP_DECODER(hp_timestamptz_decode_text);
 HP_DECODER(hp_interval_decode_text);
 
 /* ---- uuid.c ---- */
@@ -249,8 +263,37 @@ HP_DECODER(hp_record_decode_text);
 
 /* ---- custom.c ---- */
 
+/* A codec of the user's, and what it stands for. */
+typedef struct hp_custom {
+    hp_codec codec; /* first: what encoders and decoders get is this */
+    const hp_codec *native;
+    const hp_codec *inner; /* of tuples: what reads and writes them, the native one or one with other attributes */
+    hp_custom_spec spec;
+} hp_custom;
+
+void hp_custom_fill(hp_custom *custom, const hp_codec *native, const hp_custom_spec *spec);
+/* Of a codec of form HP_CUSTOM_TUPLE: exchange tuples with `inner`. */
+void hp_custom_fill_over(hp_custom *custom, const hp_codec *inner);
+void hp_custom_clear(hp_custom *custom);
+bool hp_custom_spec_equal(const hp_custom_spec *a, const hp_custom_spec *b);
 /* The codec that the user's codec of a type stands for; any other codec itself. */
 const hp_codec *hp_native_codec(const hp_codec *codec);
+
+/* ---- parts.c: values as tuples of what they consist of ---- */
+
+/* Is there such a form of the type: dates, times, intervals, composite types? */
+bool hp_parts_known(const hp_codec *native);
+/* Append, or new reference to, a value of the type of `native` made of, or taken
+ * apart into, a tuple. */
+HP_ENCODER(hp_parts_encode);
+HP_DECODER(hp_parts_decode);
+HP_DECODER(hp_parts_decode_text);
+
+/* ---- hstore.c ---- */
+
+HP_ENCODER(hp_hstore_encode);
+HP_DECODER(hp_hstore_decode);
+HP_DECODER(hp_hstore_decode_text);
 
 /* ---- printed.c ---- */
 

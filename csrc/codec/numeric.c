@@ -313,11 +313,6 @@ decimal_from_field(hp_codec_state *state, const hp_codec *codec, const numeric_f
 {
     char small[128];
     char *text = small;
-    for (Py_ssize_t i = 0; i < num->ngroups; i++) {
-        if (hp_get_u16(num->groups + 2 * i) >= GROUP_BASE) {
-            return hp_malformed(codec, "digit group out of range");
-        }
-    }
     if (text_capacity(num) > (Py_ssize_t)sizeof(small)) {
         text = PyMem_Malloc((size_t)text_capacity(num));
         if (text == NULL) {
@@ -343,34 +338,166 @@ special_value(hp_codec_state *state, unsigned sign)
     return state->numeric_special[which];
 }
 
-PyObject *
-hp_numeric_decode(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len)
+static bool
+is_special(unsigned sign)
+{
+    return sign == SIGN_NAN || sign == SIGN_PLUS_INF || sign == SIGN_MINUS_INF;
+}
+
+/* Take a field apart and check it; false with an exception. */
+static bool
+read_field(const hp_codec *codec, const char *data, Py_ssize_t len, numeric_field *num, unsigned *sign)
 {
     if (len < HEADER_BYTES) {
-        return hp_malformed(codec, "shorter than its header");
+        hp_malformed(codec, "shorter than its header");
+        return false;
     }
-    unsigned sign = hp_get_u16(data + 4);
-    numeric_field num = {
+    *sign = hp_get_u16(data + 4);
+    *num = (numeric_field){
         .groups = data + HEADER_BYTES,
         .ngroups = hp_get_u16(data),
         .weight = (int16_t)hp_get_u16(data + 2),
         .scale = hp_get_u16(data + 6),
-        .negative = sign == SIGN_NEGATIVE,
+        .negative = *sign == SIGN_NEGATIVE,
     };
-    if (len != HEADER_BYTES + 2 * num.ngroups) {
-        return hp_malformed(codec, "length does not match the number of digits");
+    if (len != HEADER_BYTES + 2 * num->ngroups) {
+        hp_malformed(codec, "length does not match the number of digits");
+        return false;
     }
-    if (sign == SIGN_NAN || sign == SIGN_PLUS_INF || sign == SIGN_MINUS_INF) {
-        return special_value(state, sign);
+    if (is_special(*sign)) {
+        return true;
     }
-    if ((sign != SIGN_POSITIVE && sign != SIGN_NEGATIVE) || num.scale > MAX_SCALE) {
-        return hp_malformed(codec, "impossible sign or scale");
+    if ((*sign != SIGN_POSITIVE && *sign != SIGN_NEGATIVE) || num->scale > MAX_SCALE) {
+        hp_malformed(codec, "impossible sign or scale");
+        return false;
     }
-    return decimal_from_field(state, codec, &num);
+    for (Py_ssize_t i = 0; i < num->ngroups; i++) {
+        if (hp_get_u16(num->groups + 2 * i) >= GROUP_BASE) {
+            hp_malformed(codec, "digit group out of range");
+            return false;
+        }
+    }
+    return true;
+}
+
+PyObject *
+hp_numeric_decode(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len)
+{
+    numeric_field num;
+    unsigned sign;
+    if (!read_field(codec, data, len, &num, &sign)) {
+        return NULL;
+    }
+    return is_special(sign) ? special_value(state, sign) : decimal_from_field(state, codec, &num);
 }
 
 PyObject *
 hp_numeric_decode_text(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len)
 {
     return decimal_from_ascii(state, codec, data, len);
+}
+
+/* ---- as float ---- */
+
+int
+hp_numeric_encode_float(hp_codec_state *state, const hp_codec *codec, PyObject *obj, hp_buf *buf)
+{
+    if (!PyFloat_CheckExact(obj)) {
+        return hp_numeric_encode(state, codec, obj, buf);
+    }
+    PyObject *shortest = PyObject_Repr(obj);
+    int result = shortest != NULL ? hp_numeric_encode(state, codec, shortest, buf) : -1;
+    Py_XDECREF(shortest);
+    return result;
+}
+
+/* The digit groups as one integer, where that and the power of ten that it is
+ * multiplied or divided by are exact as doubles: then the result is the nearest one. */
+static bool
+scale_exactly(const numeric_field *num, double *value)
+{
+    static const double power[] = {1e0, 1e4, 1e8, 1e12, 1e16, 1e20};
+    const uint64_t most = UINT64_C(1) << 53;
+    uint64_t whole = 0;
+    Py_ssize_t last = num->weight - num->ngroups + 1; /* weight of the last group */
+    Py_ssize_t distance = last < 0 ? -last : last;
+    if (num->ngroups > 5 || distance >= (Py_ssize_t)Py_ARRAY_LENGTH(power)) {
+        return false;
+    }
+    for (Py_ssize_t i = 0; i < num->ngroups; i++) {
+        if (whole > (most - GROUP_BASE) / GROUP_BASE) {
+            return false;
+        }
+        whole = whole * GROUP_BASE + hp_get_u16(num->groups + 2 * i);
+    }
+    double scaled = last < 0 ? (double)whole / power[distance] : (double)whole * power[distance];
+    *value = num->negative ? -scaled : scaled;
+    return true;
+}
+
+static PyObject *
+float_from_ascii(const hp_codec *codec, const char *text)
+{
+    char *end;
+    double value = PyOS_string_to_double(text, &end, PyExc_OverflowError);
+    if (value == -1.0 && PyErr_Occurred()) {
+        if (PyErr_ExceptionMatches(PyExc_OverflowError)) {
+            PyErr_SetString(PyExc_OverflowError, "numeric out of the range of float");
+            return NULL;
+        }
+        PyErr_Clear();
+        return hp_malformed(codec, "not a decimal number");
+    }
+    return *end == '\0' ? PyFloat_FromDouble(value) : hp_malformed(codec, "not a decimal number");
+}
+
+static PyObject *
+float_from_field(const hp_codec *codec, const numeric_field *num)
+{
+    double value;
+    if (scale_exactly(num, &value)) {
+        return PyFloat_FromDouble(value);
+    }
+    char *text = PyMem_Malloc((size_t)text_capacity(num) + 1);
+    if (text == NULL) {
+        return PyErr_NoMemory();
+    }
+    *write_decimal(text, num) = '\0';
+    PyObject *result = float_from_ascii(codec, text);
+    PyMem_Free(text);
+    return result;
+}
+
+PyObject *
+hp_numeric_decode_float(hp_codec_state *Py_UNUSED(state), const hp_codec *codec, const char *data, Py_ssize_t len)
+{
+    numeric_field num;
+    unsigned sign;
+    if (!read_field(codec, data, len, &num, &sign)) {
+        return NULL;
+    }
+    switch (sign) {
+    case SIGN_NAN:
+        return PyFloat_FromDouble(Py_NAN);
+    case SIGN_PLUS_INF:
+        return PyFloat_FromDouble(Py_HUGE_VAL);
+    case SIGN_MINUS_INF:
+        return PyFloat_FromDouble(-Py_HUGE_VAL);
+    default:
+        return float_from_field(codec, &num);
+    }
+}
+
+PyObject *
+hp_numeric_decode_text_float(hp_codec_state *Py_UNUSED(state), const hp_codec *codec, const char *data, Py_ssize_t len)
+{
+    char *text = PyMem_Malloc((size_t)len + 1);
+    if (text == NULL) {
+        return PyErr_NoMemory();
+    }
+    memcpy(text, data, (size_t)len);
+    text[len] = '\0';
+    PyObject *result = float_from_ascii(codec, text);
+    PyMem_Free(text);
+    return result;
 }

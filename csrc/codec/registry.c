@@ -14,8 +14,8 @@
  *
  * Used by one thread; belongs to one pool; never runs a query itself.
  */
-#include "codec/families.h"
 #include "codec/oids.h"
+#include "codec/registry_parts.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +23,18 @@
 /* ---- the catalogue query ---- */
 
 /* Columns of its result. */
-enum { COL_OID, COL_NAME, COL_KIND, COL_OF, COL_DELIM, COL_SEND, COL_ATTRIBUTE, COL_ATTRIBUTE_TYPE };
+enum {
+    COL_OID,
+    COL_NAME,
+    COL_KIND,
+    COL_OF,
+    COL_DELIM,
+    COL_SEND,
+    COL_ATTRIBUTE,
+    COL_ATTRIBUTE_TYPE,
+    COL_SCHEMA,
+    COL_TYPE
+};
 
 /* One row for each type, of a composite type one for each attribute. "of" is what
  * a domain, array, range or multirange is of.
@@ -53,8 +64,9 @@ static const char CATALOGUE_QUERY[] =
     " FROM need JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) need.oid" ATTRIBUTES
     ") SELECT t.oid::pg_catalog.text, pg_catalog.format_type(t.oid, NULL), t.typtype::pg_catalog.text,"
     " (" OF_TYPE ")::pg_catalog.text, t.typdelim::pg_catalog.text, p.proname::pg_catalog.text,"
-    " a.attname::pg_catalog.text, a.atttypid::pg_catalog.text"
+    " a.attname::pg_catalog.text, a.atttypid::pg_catalog.text, s.nspname::pg_catalog.text, t.typname::pg_catalog.text"
     " FROM need JOIN pg_catalog.pg_type AS t ON t.oid OPERATOR(pg_catalog.=) need.oid"
+    " LEFT JOIN pg_catalog.pg_namespace AS s ON s.oid OPERATOR(pg_catalog.=) t.typnamespace"
     " LEFT JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) t.typsend" ATTRIBUTES
     " ORDER BY t.oid, a.attnum";
 
@@ -65,22 +77,6 @@ hp_registry_query(void)
 }
 
 /* ---- registry ---- */
-
-typedef struct loaded_codec {
-    hp_codec codec; /* first: its address is what callers hold */
-    struct loaded_codec *next;
-    char name[]; /* what codec.name points to */
-} loaded_codec;
-
-struct hp_registry {
-    hp_codec_state *state;
-    hp_codec record; /* of anonymous records, and of arrays of them */
-    hp_codec record_array;
-    const hp_codec **slots; /* open addressing by OID, linear probing; capacity is a power of two */
-    size_t capacity;
-    size_t used;
-    loaded_codec *all;
-};
 
 enum { FIRST_CAPACITY = 32 };
 
@@ -122,6 +118,7 @@ hp_registry_free(hp_registry *reg)
         PyMem_Free(loaded);
         loaded = next;
     }
+    hp_choices_free(reg);
     hp_composite_free((hp_composite *)reg->record.composite);
     PyMem_Free(reg->slots);
     PyMem_Free(reg);
@@ -144,11 +141,8 @@ hp_registry_find(hp_registry *reg, hp_oid oid)
     if (oid == HP_OID_RECORD || oid == HP_OID_RECORD_ARRAY) {
         return oid == HP_OID_RECORD ? &reg->record : &reg->record_array;
     }
-    const hp_codec *builtin = hp_builtin_find(oid);
-    if (builtin != NULL || reg->slots == NULL) {
-        return builtin;
-    }
-    return *find_slot(reg->slots, reg->capacity, oid);
+    const hp_codec *codec = reg->slots != NULL ? *find_slot(reg->slots, reg->capacity, oid) : NULL;
+    return codec != NULL ? codec : hp_builtin_find(oid);
 }
 
 /* Room for one more at a load of at most a half. */
@@ -209,27 +203,38 @@ keep_codec(hp_registry *reg, const hp_codec *model)
     return &loaded->codec;
 }
 
-/* Steals model->composite. */
-static const hp_codec *
-add_codec(hp_registry *reg, const hp_codec *model)
+int
+hp_registry_put(hp_registry *reg, const hp_codec *codec)
 {
-    const hp_codec *codec = keep_codec(reg, model);
-    if (codec == NULL || grow(reg) < 0) {
-        return NULL;
+    if (grow(reg) < 0) {
+        return -1;
     }
     const hp_codec **slot = find_slot(reg->slots, reg->capacity, codec->oid);
     reg->used += *slot == NULL;
     *slot = codec;
-    return codec;
+    return 0;
+}
+
+/* Steals model->composite. */
+const hp_codec *
+hp_registry_add(hp_registry *reg, const hp_codec *model)
+{
+    const hp_codec *codec = keep_codec(reg, model);
+    return codec != NULL && hp_registry_put(reg, codec) == 0 ? codec : NULL;
 }
 
 void
 hp_registry_forget(hp_registry *reg)
 {
-    PyMem_Free(reg->slots);
-    reg->slots = NULL;
-    reg->capacity = 0;
+    /* What stands for built-in types was not looked up. All of it fits: it did before. */
+    for (size_t i = 0; i < reg->capacity; i++) {
+        reg->slots[i] = NULL;
+    }
     reg->used = 0;
+    for (size_t i = 0; i < reg->nfixed; i++) {
+        *find_slot(reg->slots, reg->capacity, reg->fixed[i]->oid) = reg->fixed[i];
+        reg->used++;
+    }
 }
 
 /* ---- from catalogue rows to codecs ---- */
@@ -334,7 +339,7 @@ load_derived(const loader *ld, int row, int depth)
     /* Of no range only in a damaged catalogue. */
     bool sound = kind != HP_CODEC_MULTIRANGE || of->kind == HP_CODEC_RANGE;
     hp_codec codec = sound ? hp_derived_codec(kind, oid, name, of) : text_codec(oid, name);
-    return add_codec(ld->reg, &codec);
+    return hp_registry_add(ld->reg, &codec);
 }
 
 /* How many rows from `row` on are attributes of the same type. */
@@ -386,7 +391,7 @@ load_composite(const loader *ld, int row, int depth)
         return NULL;
     }
     hp_codec codec = hp_composite_codec(oid_at(ld, row, COL_OID), text_at(ld, row, COL_NAME), composite);
-    return add_codec(ld->reg, &codec);
+    return hp_registry_add(ld->reg, &codec);
 }
 
 /* The codec of a type that stands for itself. */
@@ -404,7 +409,7 @@ load_scalar(const loader *ld, int row)
         codec.param_format = 1;
         codec.decode = hp_text_decode;
     }
-    return add_codec(ld->reg, &codec);
+    return hp_registry_add(ld->reg, &codec);
 }
 
 /* The codec of `oid`, added with what it depends on where it is not there yet. */
@@ -418,12 +423,14 @@ load_type(const loader *ld, hp_oid oid, int depth)
     }
     if (row < 0) {
         hp_codec codec = text_codec(oid, "unknown type");
-        return add_codec(ld->reg, &codec);
+        return hp_registry_add(ld->reg, &codec);
     }
-    if (text_at(ld, row, COL_KIND)[0] == 'c') {
-        return load_composite(ld, row, depth);
-    }
-    return oid_at(ld, row, COL_OF) != 0 ? load_derived(ld, row, depth) : load_scalar(ld, row);
+    const hp_codec *native = text_at(ld, row, COL_KIND)[0] == 'c' ? load_composite(ld, row, depth)
+                             : oid_at(ld, row, COL_OF) != 0       ? load_derived(ld, row, depth)
+                                                                  : load_scalar(ld, row);
+    return native == NULL
+               ? NULL
+               : hp_registry_chosen(ld->reg, native, text_at(ld, row, COL_SCHEMA), text_at(ld, row, COL_TYPE));
 }
 
 int

@@ -257,12 +257,6 @@ async def test_reset_query_may_be_overridden(dsn: str) -> None:
         assert await conn.fetchval("SHOW work_mem") == "11MB"
 
 
-@pytest.mark.parametrize("method", ["set_builtin_type_codec"])
-async def test_codec_registration_is_refused_clearly(conn: Connection, method: str) -> None:
-    with pytest.raises(exceptions.UnsupportedClientFeatureError, match=method):
-        await getattr(conn, method)("json", encoder=str, decoder=str, schema="pg_catalog")
-
-
 # ---- the end ----
 
 
