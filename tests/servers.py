@@ -278,7 +278,7 @@ def _certificates() -> Path:
     for name in ("ca", "other-ca"):
         openssl(
             *["req", "-x509", *new_key, "-keyout", f"{name}.key", "-out", f"{name}.crt", "-days", "2"],
-            *["-subj", f"/CN=holisticpool test {name}", "-addext", "keyUsage=critical,keyCertSign"],
+            *["-subj", f"/CN=holisticpool test {name}", "-addext", "keyUsage=critical,keyCertSign,cRLSign"],
         )
     for name, subject in (("server", "localhost"), ("client", "postgres")):
         (directory / f"{name}.ext").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")

@@ -23,12 +23,14 @@ _CHUNK = 65536
 class StartupProxy:
     """An async context manager; `port` is where clients connect, on the host of the server.
 
-    kinds   of each connection, in order: "tls", "gss", "cancel" or "session" (a start-up packet in clear)
+    kinds           of each connection, in order: "tls", "gss", "cancel" or "session" (a start-up packet in clear)
+    after_startup   what the client sent first after that, of each connection that has ended
     """
 
     def __init__(self, server: PostgresServer) -> None:
         self.server = server
         self.kinds: list[str] = []
+        self.after_startup: list[bytes] = []
         self.port = 0
         self._serving: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
@@ -53,7 +55,7 @@ class StartupProxy:
 
     # ---- for subclasses ----
 
-    def takes(self, kind: str) -> bool:
+    async def takes(self, kind: str) -> bool:
         """Whether a connection that begins so is served; it is closed otherwise."""
         return True
 
@@ -92,7 +94,7 @@ class StartupProxy:
         packet = head + await reader.readexactly(length - 8)
         kind = _KINDS.get(code, "session")
         self.kinds.append(kind)
-        if not self.takes(kind):
+        if not await self.takes(kind):
             return
         if kind == "cancel":
             await self.cancel(packet)
@@ -105,10 +107,15 @@ class StartupProxy:
             server_writer.close()
 
     async def _to_server(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(_CHUNK):
-            async with self._answers:
-                writer.write(data)
-                await self.client_sent()
+        first = b""
+        try:
+            while data := await reader.read(_CHUNK):
+                first = first or data
+                async with self._answers:
+                    writer.write(data)
+                    await self.client_sent()
+        finally:
+            self.after_startup.append(first)
 
     async def _to_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(_CHUNK):

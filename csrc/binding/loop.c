@@ -248,9 +248,8 @@ on_resolved(PyObject *capsule, PyObject *task)
 
 static PyMethodDef on_resolved_def = {"on_resolved", on_resolved, METH_O, NULL};
 
-/* New reference: the task or future that runs `awaitable` (stolen). */
-static PyObject *
-run_in_loop(PoolObject *pool, PyObject *awaitable)
+PyObject *
+hp_loop_run(PoolObject *pool, PyObject *awaitable)
 {
     if (awaitable == NULL) {
         return NULL;
@@ -267,8 +266,8 @@ run_in_loop(PoolObject *pool, PyObject *awaitable)
     return task;
 }
 
-static int
-call_when_done(PoolObject *pool, PyObject *task, PyMethodDef *def, PyObject *self)
+int
+hp_loop_when_done(PoolObject *pool, PyObject *task, PyMethodDef *def, PyObject *self)
 {
     PyObject *callback = PyCFunction_New(def, self);
     PyObject *none =
@@ -293,8 +292,8 @@ resolve(void *user, hp_resolution *job, const char *host, const char *port)
     PyObject *args = Py_BuildValue("(ss)", host, port);
     PyObject *keywords = Py_BuildValue("{s:i}", "type", STREAM);
     PyObject *awaitable = method && args && keywords ? PyObject_Call(method, args, keywords) : NULL;
-    PyObject *task = run_in_loop(pool, awaitable);
-    if (task == NULL || call_when_done(pool, task, &on_resolved_def, capsule) < 0) {
+    PyObject *task = hp_loop_run(pool, awaitable);
+    if (task == NULL || hp_loop_when_done(pool, task, &on_resolved_def, capsule) < 0) {
         answer_with_error(capsule);
     }
     Py_XDECREF(task);
@@ -352,8 +351,8 @@ session_opened(void *user, hp_conn *conn)
         return;
     }
     ((ConnectionObject *)connection)->in_init = true;
-    PyObject *task = run_in_loop(pool, PyObject_CallOneArg(pool->on_connect, connection));
-    if (task == NULL || call_when_done(pool, task, &on_initialized_def, connection) < 0) {
+    PyObject *task = hp_loop_run(pool, PyObject_CallOneArg(pool->on_connect, connection));
+    if (task == NULL || hp_loop_when_done(pool, task, &on_initialized_def, connection) < 0) {
         session_ready((ConnectionObject *)connection);
     }
     Py_XDECREF(task);
@@ -418,6 +417,7 @@ const hp_callbacks hp_loop_callbacks = {
     .done = done,
     .released = released,
     .resolve = resolve,
+    .cancel = hp_loop_cancel,
     .session_opened = session_opened,
     .session_closed = session_closed,
     .opened = opened,

@@ -86,6 +86,16 @@ int hp_pool_check_loop(PoolObject *pool);
 extern const hp_callbacks hp_loop_callbacks;
 int hp_loop_start_reading(PoolObject *pool);
 void hp_loop_stop_reading(PoolObject *pool);
+/* New reference: the task or future that runs `awaitable` (stolen) in the pool's
+ * loop. NULL with an exception, also where awaitable is NULL. */
+PyObject *hp_loop_run(PoolObject *pool, PyObject *awaitable);
+/* Have def(self, task) called when it is done. 0, or -1 with an exception. */
+int hp_loop_when_done(PoolObject *pool, PyObject *task, PyMethodDef *def, PyObject *self);
+
+/* ---- cancel.c ---- */
+
+/* hp_callbacks.cancel */
+int hp_loop_cancel(void *user, hp_cancel *job, const hp_conn *conn);
 
 /* ---- connection.c ---- */
 

@@ -363,8 +363,10 @@ static void
 give_up_cancel(hp_conn *conn)
 {
     hp_error err;
-    hp_error_set(&err, HP_ERR_LOST, "a cancelled statement did not end within %.1f s: the connection was given up",
-                 (double)conn->env->cancel_timeout / (double)HP_SECOND);
+    hp_error_set(&err, HP_ERR_LOST, "a cancelled statement did not end within %.1f s: the connection was given up%s%s",
+                 (double)conn->env->cancel_timeout / (double)HP_SECOND,
+                 conn->cancel_failure[0] ? "; the last cancel request could not be delivered: " : "",
+                 conn->cancel_failure);
     hp_conn_break(conn, &err);
 }
 
@@ -414,9 +416,11 @@ hp_conn_withdraw(hp_conn *conn, hp_request *req, const hp_error *err)
 }
 
 void
-hp_conn_cancel_over(hp_conn *conn)
+hp_conn_cancel_over(hp_conn *conn, const char *why)
 {
     conn->cancel = NULL;
+    snprintf(conn->cancel_failure, sizeof conn->cancel_failure, "%s", why ? why : "");
+    hp_conn_trim(conn->cancel_failure);
     check_free(conn);
 }
 

@@ -83,8 +83,6 @@ typedef struct hp_env {
     hp_time close_timeout;   /* for the server to close its end */
 } hp_env;
 
-typedef struct hp_cancel hp_cancel; /* cancel.h */
-
 /* Statements by their names on the server, a reference each. */
 typedef struct hp_name_list {
     hp_stmt **items;
@@ -120,6 +118,9 @@ typedef struct hp_conn {
     bool in_receive;     /* receive() is on the stack */
     hp_cancel *cancel;   /* under way */
     bool probe_due;      /* a cancel may still hit: one round trip before the next use */
+    bool has_backend_key;
+    int backend_key;          /* a secret of the session's (backend_key.h) */
+    char cancel_failure[256]; /* why the last cancel request could not be delivered */
     hp_stmt_cache stmts;
     uint64_t unnamed; /* id of the statement that the unnamed one is, or 0 */
     hp_name_list to_close;
@@ -195,7 +196,7 @@ bool hp_conn_in_transaction(const hp_conn *conn);
 /* CONNECTING has come to its end. */
 void hp_conn_connected(hp_conn *conn);
 void hp_conn_connect_failed(hp_conn *conn);
-/* The cancel request is delivered, or could not be. */
-void hp_conn_cancel_over(hp_conn *conn);
+/* The cancel request is delivered (why NULL), or could not be. */
+void hp_conn_cancel_over(hp_conn *conn, const char *why);
 
 #endif

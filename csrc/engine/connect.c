@@ -3,6 +3,8 @@
  */
 #include "engine/connect.h"
 
+#include "engine/backend_key.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -270,7 +272,7 @@ attempt_failed(hp_conn *conn)
 static void
 poll_attempt(hp_conn *conn)
 {
-    PostgresPollingStatusType status = PQconnectPoll(conn->pg);
+    PostgresPollingStatusType status = hp_backend_key_poll(conn);
     if (status == PGRES_POLLING_OK) {
         hp_conn_connected(conn);
         return;

@@ -72,8 +72,8 @@ collect_last_words(hp_conn *conn)
     }
 }
 
-static void
-trim(char *text)
+void
+hp_conn_trim(char *text)
 {
     size_t len = strlen(text);
     while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == ' ')) {
@@ -96,7 +96,7 @@ hp_conn_lost(hp_conn *conn)
     const char *why = conn->fatal[0] ? conn->fatal : message;
     hp_error_set(&err, HP_ERR_LOST, "connection to %s was lost: %s", PQhost(conn->pg) ? PQhost(conn->pg) : "server",
                  why[0] ? why : "the server closed it");
-    trim(err.text);
+    hp_conn_trim(err.text);
     snprintf(err.sqlstate, sizeof err.sqlstate, "%s", conn->fatal_sqlstate);
     hp_conn_break(conn, &err);
 }

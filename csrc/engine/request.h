@@ -118,6 +118,7 @@ typedef struct hp_request {
 typedef enum hp_bind_result { HP_READY, HP_LOOKUP, HP_FAILED, HP_GONE } hp_bind_result;
 
 typedef struct hp_resolution hp_resolution; /* connect.h */
+typedef struct hp_cancel hp_cancel;         /* cancel.h */
 
 typedef struct hp_callbacks {
     /* The server has described req->stmt. READY: stmt->user is set; LOOKUP:
@@ -139,6 +140,10 @@ typedef struct hp_callbacks {
     void (*released)(hp_request *req);
     /* Resolve a host name without blocking; answer with hp_resolution_done(). */
     void (*resolve)(void *user, hp_resolution *job, const char *host, const char *port);
+    /* Send a cancel request by TLS, without blocking, as conn->pg says where to and
+     * with conn->backend_key; answer with hp_cancel_done(). 0, or -1: it cannot be
+     * done (out of memory, or the loop is closed), without an answer then. Asked with libpq before 17 only; may be NULL. */
+    int (*cancel)(void *user, hp_cancel *job, const struct hp_conn *conn);
     /* A new session before its first use (only where the pool has an init hook):
      * the binding runs the hook and calls hp_pool_session_ready(). */
     void (*session_opened)(void *user, struct hp_conn *conn);
