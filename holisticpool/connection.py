@@ -14,18 +14,19 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from holisticpool import _core
 from holisticpool.check import UNSET, Unset
 from holisticpool.codecs import FORMATS, TypeCodec, codec_choices
 from holisticpool.conninfo import connect_config
 from holisticpool.exceptions import InterfaceError, UnsupportedClientFeatureError
+from holisticpool.listeners import ConnectionParameters, ListeningConnection, LoggedQuery
 from holisticpool.prepared_stmt import PreparedStatement
 from holisticpool.transaction import Transaction
 from holisticpool.types import ServerVersion, parse_server_version
 
-__all__ = ("Connection", "ConnectionSettings", "connect")
+__all__ = ("Connection", "ConnectionParameters", "ConnectionSettings", "LoggedQuery", "connect")
 
 RESET_QUERY = "SELECT pg_advisory_unlock_all();\nCLOSE ALL;\nUNLISTEN *;\nRESET ALL;"
 
@@ -64,14 +65,7 @@ class ConnectionSettings:
         return value
 
 
-class ConnectionParameters(NamedTuple):
-    """Whose session it is. asyncpg's class of this name holds more, passwords too."""
-
-    user: str
-    database: str
-
-
-class Connection(_core.Connection):
+class Connection(ListeningConnection):
     """A database session: leased from a pool, or one's own by connect().
 
     ``async with`` closes it at the end, which for a lease means to release it.
@@ -87,20 +81,6 @@ class Connection(_core.Connection):
         if self._started is None:
             self._started = []
         return self._started
-
-    # The next two are for instrumentations, which read them where asyncpg has them.
-
-    @property
-    def _addr(self) -> tuple[str, int] | str:
-        """Host and port of the server, or the path of its Unix socket."""
-        host, port, _, _ = self._endpoint()
-        return f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, int(port))
-
-    @property
-    def _params(self) -> ConnectionParameters:
-        """User and database of the session."""
-        _, _, user, database = self._endpoint()
-        return ConnectionParameters(user, database)
 
     def transaction(
         self, *, isolation: str | None = None, readonly: bool = False, deferrable: bool = False
@@ -156,13 +136,15 @@ class Connection(_core.Connection):
     async def reset(self, *, timeout: float | None = None) -> None:
         """Bring the session back to what it was when it was opened.
 
-        Rolls back an open transaction, then runs get_reset_query(). Raises
-        TimeoutError after *timeout* seconds.
+        Forgets the listeners of channels and of log messages, rolls back an open
+        transaction, then runs get_reset_query(). Raises TimeoutError after
+        *timeout* seconds.
         """
         self._check_open("reset")
         await asyncio.wait_for(self._reset(), timeout)
 
     async def _reset(self) -> None:
+        self._forget_listeners()
         self._transactions.clear()
         if self.is_in_transaction():
             await self.execute("ROLLBACK")

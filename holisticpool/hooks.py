@@ -91,6 +91,9 @@ class HookedPool(Pool):
         connection._transactions.clear()
         if connection.is_in_transaction():
             await connection.execute("ROLLBACK")
+        if connection._is_listening:
+            # With the lease go its listeners, for which the server need not send any more.
+            await connection.execute("UNLISTEN *")
         await self._reset_hook(connection)
 
     async def _acquire(self, timeout: float | None | Unset) -> Connection:

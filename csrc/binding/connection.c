@@ -10,6 +10,8 @@
  */
 #include "module.h"
 
+#include "binding/listeners.h"
+
 #include <string.h>
 
 static hp_state *
@@ -29,7 +31,21 @@ hp_connection_new(PoolObject *pool, hp_conn *conn)
     self->pool = (PoolObject *)Py_NewRef((PyObject *)pool);
     self->conn = conn;
     self->lease = conn->lease;
-    self->in_init = false;
+    self->in_init = self->ended = false;
+    self->listeners = NULL;
+    hp_listeners_take(self);
+    return (PyObject *)self;
+}
+
+PyObject *
+hp_connection_new_ended(PoolObject *pool)
+{
+    PyTypeObject *type = pool->connection_class;
+    ConnectionObject *self = (ConnectionObject *)type->tp_alloc(type, 0);
+    if (self != NULL) {
+        self->pool = (PoolObject *)Py_NewRef((PyObject *)pool);
+        self->ended = true;
+    }
     return (PyObject *)self;
 }
 
@@ -40,13 +56,24 @@ hp_connection_release(ConnectionObject *self)
     if (conn == NULL || self->in_init) {
         return;
     }
-    self->conn = NULL;
-    if (self->pool->generation == hp_fork_generation && conn->lease == self->lease) {
-        hp_codec_state *state = &state_of(self)->codec;
-        hp_codec_sets_hold(state);
-        hp_pool_release(conn);
-        hp_codec_sets_let_go(state);
+    if (self->pool->generation != hp_fork_generation || conn->lease != self->lease) {
+        self->conn = NULL;
+        return;
     }
+    hp_left_listeners left = hp_listeners_leave(self);
+    hp_codec_state *state = &state_of(self)->codec;
+    self->conn = NULL;
+    hp_codec_sets_hold(state);
+    hp_pool_release(conn);
+    hp_codec_sets_let_go(state);
+    hp_listeners_warn(self, left);
+}
+
+/* A lease that was given back, not a session that is closed. */
+static bool
+is_released(const ConnectionObject *self)
+{
+    return self->conn == NULL && !self->pool->dedicated && !self->ended;
 }
 
 int
@@ -56,7 +83,7 @@ hp_connection_check(ConnectionObject *self, const char *method)
     if (hp_pool_check(self->pool) < 0) {
         return -1;
     }
-    if (self->conn == NULL && !self->pool->dedicated) {
+    if (is_released(self)) {
         PyErr_Format(errors->InterfaceError,
                      "cannot call Connection.%s(): connection has been released back to the pool", method);
         return -1;
@@ -75,6 +102,7 @@ connection_traverse(ConnectionObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->pool);
+    Py_VISIT(self->listeners);
     return 0;
 }
 
@@ -119,6 +147,7 @@ connection_dealloc(ConnectionObject *self)
         return;
     }
     PyObject_GC_UnTrack(self);
+    hp_listeners_forget(self);
     Py_CLEAR(self->pool);
     type->tp_free(self);
     Py_DECREF(type);
@@ -128,9 +157,11 @@ static PyObject *
 connection_repr(PyObject *object)
 {
     ConnectionObject *self = (ConnectionObject *)object;
-    const char *state = "released";
-    if (self->conn != NULL) {
-        state = self->conn->state == HP_CONN_READY ? "open" : "closed";
+    const char *state = "closed";
+    if (is_released(self)) {
+        state = "released";
+    } else if (self->conn != NULL && self->conn->state == HP_CONN_READY) {
+        state = "open";
     }
     return PyUnicode_FromFormat("<%s %s at %p>", Py_TYPE(self)->tp_name, state, object);
 }
@@ -231,7 +262,7 @@ connection_is_closed(PyObject *object, PyObject *unused)
 {
     ConnectionObject *self = (ConnectionObject *)object;
     (void)unused;
-    if (self->conn == NULL && !self->pool->dedicated) {
+    if (is_released(self)) {
         hp_connection_check(self, "is_closed");
         return NULL;
     }
@@ -373,11 +404,19 @@ connection_get_pool(PyObject *self, void *closure)
 }
 
 static PyObject *
+connection_get_callbacks(PyObject *self, void *closure)
+{
+    PyObject *listeners = ((ConnectionObject *)self)->listeners;
+    (void)closure;
+    return Py_NewRef(listeners ? listeners : Py_None);
+}
+
+static PyObject *
 connection_get_released(PyObject *object, void *closure)
 {
     ConnectionObject *self = (ConnectionObject *)object;
     (void)closure;
-    return PyBool_FromLong(self->conn == NULL && !self->pool->dedicated);
+    return PyBool_FromLong(is_released(self));
 }
 
 #define FAST(function)     (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
@@ -411,12 +450,14 @@ static PyMethodDef connection_methods[] = {
     {"_forget_types", connection_forget_types, METH_NOARGS, NULL},
     {"_endpoint", connection_endpoint, METH_NOARGS, NULL},
     {"_server_version_num", connection_server_version_num, METH_NOARGS, NULL},
+    {"_listen", hp_listeners_listen, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef connection_getset[] = {
     {"_pool", connection_get_pool, NULL, NULL, NULL},
     {"_released", connection_get_released, NULL, NULL, NULL},
+    {"_callbacks", connection_get_callbacks, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

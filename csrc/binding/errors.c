@@ -42,6 +42,7 @@ hp_errors_init(PyObject *module, hp_errors_state *state)
     (void)module;
     if (take_attribute(OURS, "_new_server_error", &state->new_server_error) < 0 ||
         take_attribute(OURS, "InterfaceError", &state->InterfaceError) < 0 ||
+        take_attribute(OURS, "InterfaceWarning", &state->InterfaceWarning) < 0 ||
         take_attribute(OURS, "InternalClientError", &state->InternalClientError) < 0 ||
         take_attribute(OURS, "ClientConfigurationError", &state->ClientConfigurationError) < 0 ||
         take_attribute(OURS, "ClientDataError", &state->ClientDataError) < 0 ||
@@ -61,6 +62,7 @@ hp_errors_init(PyObject *module, hp_errors_state *state)
 #define FOR_EACH_MEMBER(DO)                                                                                            \
     DO(new_server_error)                                                                                               \
     DO(InterfaceError)                                                                                                 \
+    DO(InterfaceWarning)                                                                                               \
     DO(InternalClientError)                                                                                            \
     DO(ClientConfigurationError)                                                                                       \
     DO(ClientDataError)                                                                                                \

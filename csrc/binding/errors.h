@@ -16,6 +16,7 @@
 typedef struct hp_errors_state {
     PyObject *new_server_error; /* holisticpool.exceptions._new_server_error(fields, query) */
     PyObject *InterfaceError;
+    PyObject *InterfaceWarning;
     PyObject *InternalClientError;
     PyObject *ClientConfigurationError;
     PyObject *ClientDataError;

@@ -9,6 +9,7 @@
  */
 #include "module.h"
 
+#include "binding/listeners.h"
 #include "engine/connect.h"
 
 #include <string.h>
@@ -131,6 +132,7 @@ done(hp_request *req, PGresult *result, const hp_error *err)
         if (exception == NULL) {
             exception = hp_errors_take();
         }
+        hp_listeners_log(op, exception);
         hp_operation_finish(op, NULL, exception);
         return;
     }
@@ -144,11 +146,14 @@ done(hp_request *req, PGresult *result, const hp_error *err)
     PyObject *value = hp_plan_result(op, result);
     PQclear(result);
     if (value != NULL) {
+        hp_listeners_log(op, NULL);
         hp_operation_finish(op, value, NULL);
         return;
     }
     bool outdated = PyErr_ExceptionMatches(op->pool->state->errors.OutdatedSchemaCacheError);
-    hp_operation_finish_with_error(op);
+    PyObject *exception = hp_errors_take();
+    hp_listeners_log(op, exception);
+    hp_operation_finish(op, NULL, exception);
     if (outdated) {
         hp_statements_forget(op->pool); /* this answer is lost, the next one is not */
     }
@@ -319,6 +324,7 @@ session_ready(ConnectionObject *connection)
         why = text ? PyUnicode_AsUTF8(text) : NULL;
         PyErr_Clear();
     }
+    hp_listeners_keep(connection);
     connection->conn = NULL; /* the hook's lease ends here */
     if (conn != NULL) {
         hp_codec_state *state = &pool->state->codec;
@@ -420,6 +426,10 @@ const hp_callbacks hp_loop_callbacks = {
     .cancel = hp_loop_cancel,
     .session_opened = session_opened,
     .session_closed = session_closed,
+    .noticed = hp_listeners_noticed,
+    .notified = hp_listeners_notified,
+    .session_ended = hp_listeners_ended,
+    .listeners_gone = hp_listeners_gone,
     .opened = opened,
     .closed = closed,
 };

@@ -22,6 +22,8 @@
  */
 #include "module.h"
 
+#include "binding/listeners.h"
+
 #include <string.h>
 
 enum { MAX_FREE = 128 };
@@ -237,6 +239,14 @@ hp_operation_finish_with_error(OperationObject *op)
 
 /* ---- leaving ---- */
 
+static void
+log_leaving(OperationObject *op, PyObject *class)
+{
+    if (op->in_engine && op->pool->generation == hp_fork_generation) {
+        hp_listeners_log_left(op, class);
+    }
+}
+
 /* Nobody waits for the answer any more. */
 static void
 abandon(OperationObject *op)
@@ -334,6 +344,7 @@ op_send_result(PyObject *self, PyObject *arg, PyObject **result)
         if (hp_operation_start(op) < 0) {
             op->state = HP_OP_CLOSED;
             PyObject *exception = hp_errors_take();
+            hp_listeners_log_unsent(op, exception);
             hp_errors_raise(exception, hp_op_name(op), state_of(op)->binding.traceback_globals);
             return PYGEN_ERROR;
         }
@@ -396,6 +407,7 @@ close_op(OperationObject *op)
     hp_op_state was = op->state;
     op->state = HP_OP_CLOSED;
     if (was == HP_OP_PENDING) {
+        log_leaving(op, PyExc_GeneratorExit);
         abandon(op);
     } else if (was == HP_OP_DONE) {
         drop_result(op);
@@ -587,9 +599,12 @@ op_cancel(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwn
     Py_ssize_t given = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
     Py_XSETREF(op->cancel_message, given > 0 ? Py_NewRef(args[0]) : NULL);
     Py_INCREF(op);
-    op->cancelled = true;
-    abandon(op);
-    hp_operation_finish(op, NULL, NULL);
+    log_leaving(op, state_of(op)->errors.CancelledError);
+    if (op->state == HP_OP_PENDING) {
+        op->cancelled = true;
+        abandon(op);
+        hp_operation_finish(op, NULL, NULL);
+    }
     Py_DECREF(op);
     Py_RETURN_TRUE;
 }

@@ -7,6 +7,7 @@
  */
 #include "module.h"
 
+#include "binding/listeners.h"
 #include "engine/conninfo.h"
 
 #include <string.h>
@@ -218,7 +219,8 @@ pool_traverse(PoolObject *self, visitproc visit, void *arg)
     Py_VISIT(self->init_error);
     Py_VISIT(self->batch);
     Py_VISIT(self->closing);
-    int rc = hp_registry_traverse(self->registry, visit, arg);
+    int rc = hp_listeners_traverse(self, visit, arg);
+    rc = rc != 0 ? rc : hp_registry_traverse(self->registry, visit, arg);
     return rc != 0 ? rc : hp_codec_set_traverse(self->codecs, visit, arg);
 }
 

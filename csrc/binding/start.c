@@ -6,6 +6,8 @@
  */
 #include "module.h"
 
+#include "binding/listeners.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -464,6 +466,7 @@ hp_operation_start(OperationObject *op)
         return -1;
     }
     if (op->req.kind == HP_REQ_BATCH && op->req.sets == 0) {
+        hp_listeners_log_unsent(op, NULL);
         hp_operation_finish(op, Py_NewRef(Py_None), NULL);
         return 0;
     }

@@ -101,14 +101,19 @@ int hp_loop_cancel(void *user, hp_cancel *job, const hp_conn *conn);
 
 typedef struct ConnectionObject {
     PyObject_HEAD PoolObject *pool;
-    hp_conn *conn;  /* NULL: released */
-    uint64_t lease; /* conn->lease at the time */
-    bool in_init;   /* with the init hook: given back by loop.c */
+    hp_conn *conn;       /* NULL: released */
+    uint64_t lease;      /* conn->lease at the time */
+    bool in_init;        /* with the init hook: given back by loop.c */
+    bool ended;          /* stands for a session that has ended outside of a lease */
+    PyObject *listeners; /* listeners.h; or NULL */
 } ConnectionObject;
 
 int hp_connection_type_init(PyObject *module, hp_binding_state *state);
 /* New reference; NULL with an exception (the lease is still the caller's then). */
 PyObject *hp_connection_new(PoolObject *pool, hp_conn *conn);
+/* New reference: one that is closed, for those who are told that a session without
+ * a lease has ended; NULL with an exception. */
+PyObject *hp_connection_new_ended(PoolObject *pool);
 /* Give the lease back; no effect on a released one. */
 void hp_connection_release(ConnectionObject *connection);
 /* 0, or -1 with InterfaceError: released or closed. `method` as in "fetch". */
@@ -224,6 +229,9 @@ const char *hp_op_name(const OperationObject *op);
 void hp_wakeup_schedule(OperationObject *op, PyObject *callback, PyObject *context);
 /* A run of the reactor has ended: what comes later is another batch. */
 void hp_wakeup_end_run(PoolObject *pool);
+/* Callbacks of others are scheduled now: what comes later runs after them. Are we
+ * in the loop's thread? */
+bool hp_wakeup_make_way(PoolObject *pool);
 
 /* ---- finished.c ---- */
 

@@ -58,14 +58,20 @@ report(PyObject *callback, OperationObject *op)
     Py_XDECREF(exception);
 }
 
-/* Have the loop run `callback` soon. A lease can also end where the last reference
- * to it goes: by garbage collection, in any thread. The loop refuses call_soon()
- * there, or sleeps on. */
+/* A lease can also end where the last reference to it goes: by garbage collection,
+ * in any thread. The loop refuses call_soon() there, or sleeps on. */
+static bool
+is_here(const PoolObject *pool)
+{
+    return PyThread_get_thread_ident() == pool->thread;
+}
+
+/* Have the loop call args[0](*args[1:]) soon. */
 static int
 call_soon(PoolObject *pool, PyObject *const *args, size_t nargs, PyObject *kwnames)
 {
     PyObject *method = Py_NewRef(pool->call_soon);
-    if (PyThread_get_thread_ident() != pool->thread) {
+    if (!is_here(pool)) {
         Py_SETREF(method, PyObject_GetAttrString(pool->loop, "call_soon_threadsafe"));
     }
     PyObject *handle = method ? PyObject_Vectorcall(method, args, nargs, kwnames) : NULL;
@@ -162,4 +168,11 @@ void
 hp_wakeup_end_run(PoolObject *pool)
 {
     Py_CLEAR(pool->batch); /* the loop has it */
+}
+
+bool
+hp_wakeup_make_way(PoolObject *pool)
+{
+    hp_wakeup_end_run(pool);
+    return is_here(pool);
 }

@@ -8,6 +8,7 @@
 #include "engine/batch.h"
 #include "engine/cancel.h"
 #include "engine/connect.h"
+#include "engine/news.h"
 #include "engine/phase.h"
 #include "engine/prepared.h"
 
@@ -91,28 +92,13 @@ hp_conn_open(hp_conn *conn)
     return 0;
 }
 
-/* The server says FATAL without being asked: why the session will end. */
-static void
-on_notice(void *arg, const PGresult *res)
-{
-    hp_conn *conn = arg;
-    const char *severity = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
-    if (severity == NULL || (strcmp(severity, "FATAL") != 0 && strcmp(severity, "PANIC") != 0)) {
-        return;
-    }
-    const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
-    const char *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
-    snprintf(conn->fatal, sizeof conn->fatal, "%s", text ? text : "");
-    snprintf(conn->fatal_sqlstate, sizeof conn->fatal_sqlstate, "%s", state ? state : "");
-}
-
 void
 hp_conn_connected(hp_conn *conn)
 {
     hp_env *env = conn->env;
     hp_timer_stop(&env->reactor, &conn->timer);
     hp_connect_cleanup(conn);
-    PQsetNoticeReceiver(conn->pg, on_notice, conn);
+    PQsetNoticeReceiver(conn->pg, hp_news_take_notice, conn);
     PQsetErrorVerbosity(conn->pg, PQERRORS_DEFAULT);
     if (PQsetnonblocking(conn->pg, 1) != 0 ||
         hp_reactor_watch(&env->reactor, &conn->watch, PQsocket(conn->pg), HP_READ) < 0) {
@@ -496,15 +482,6 @@ drop_copy_rows(hp_conn *conn)
     }
 }
 
-static void
-drop_notifications(hp_conn *conn)
-{
-    PGnotify *notify;
-    while ((notify = PQnotifies(conn->pg)) != NULL) {
-        PQfreemem(notify);
-    }
-}
-
 /* Take every answer that is complete. A callback may end the session. */
 static void
 receive(hp_conn *conn)
@@ -520,13 +497,24 @@ receive(hp_conn *conn)
         if (PQisBusy(conn->pg)) {
             break;
         }
-        hp_phase_answer(conn, conn->inflight.first, PQgetResult(conn->pg));
+        PGresult *res = PQgetResult(conn->pg);
+        if (conn->listeners != NULL) {
+            hp_news_deliver(conn);
+            if (conn->state != HP_CONN_READY) {
+                PQclear(res);
+                break;
+            }
+        }
+        hp_phase_answer(conn, conn->inflight.first, res);
     }
     conn->in_receive = false;
     if (conn->state != HP_CONN_READY) {
         return;
     }
-    drop_notifications(conn); /* also takes in notices while nothing is in flight */
+    hp_news_deliver(conn); /* also takes in notices while nothing is in flight */
+    if (conn->state != HP_CONN_READY) {
+        return;
+    }
     if (PQstatus(conn->pg) == CONNECTION_BAD) {
         hp_conn_lost(conn); /* what came made no sense, and libpq has closed the socket */
     }
@@ -553,7 +541,7 @@ hp_conn_check(hp_conn *conn)
     }
     /* Mostly the reason why the session is ending, and then its end. */
     if (PQconsumeInput(conn->pg) && found > 0) {
-        drop_notifications(conn);
+        hp_news_drop(conn); /* it is idle */
         if (conn->fatal_sqlstate[0] == '\0' && peek(conn) >= 0) {
             return true;
         }

@@ -83,6 +83,8 @@ typedef struct hp_env {
     hp_time close_timeout;   /* for the server to close its end */
 } hp_env;
 
+typedef struct hp_notice hp_notice; /* news.c */
+
 /* Statements by their names on the server, a reference each. */
 typedef struct hp_name_list {
     hp_stmt **items;
@@ -127,6 +129,7 @@ typedef struct hp_conn {
     hp_name_list owned;              /* prepared here, each with this session as its `home` */
     char fatal[HP_ERROR_TEXT_BYTES]; /* the server's last FATAL message outside a request */
     char fatal_sqlstate[HP_SQLSTATE_BYTES];
+    hp_notice *notices, *last_notice; /* not yet told to the listeners */
 
     /* what the session has been through, for reset and recycling */
     bool touched;
@@ -140,6 +143,8 @@ typedef struct hp_conn {
     int closing_fd;      /* CLOSING: our end of the socket, kept open to see the server's close */
     hp_request internal; /* reset and probe */
     void *user;          /* the binding's, for one session */
+    void *listeners;     /* the binding's: somebody wants to hear of notices, notifications and the end; or NULL */
+    bool end_told;       /* ... of the end they know */
 } hp_conn;
 
 /* A session in state CLOSED, or NULL: out of memory. */
@@ -190,6 +195,9 @@ void hp_conn_break(hp_conn *conn, const hp_error *err);
 void hp_conn_discard(hp_conn *conn, bool forked);
 
 bool hp_conn_in_transaction(const hp_conn *conn);
+
+/* The session is CLOSED, and its owner is done with that: tell its listeners, once. */
+void hp_conn_tell_end(hp_conn *conn);
 
 /* ---- for connect.c, cancel.c ---- */
 

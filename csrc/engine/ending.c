@@ -9,6 +9,7 @@
 #include "engine/cancel.h"
 #include "engine/conn_parts.h"
 #include "engine/connect.h"
+#include "engine/news.h"
 #include "engine/phase.h"
 
 #include <errno.h>
@@ -29,6 +30,7 @@ release_session(hp_conn *conn)
         hp_cancel_detach(conn->cancel);
         conn->cancel = NULL;
     }
+    hp_news_free(conn);
     PQfinish(conn->pg);
     conn->pg = NULL;
     if (conn->closing_fd >= 0) {
@@ -45,10 +47,23 @@ static void
 drop_attachments(hp_conn *conn)
 {
     void *user = conn->user;
-    conn->user = NULL;
+    void *listeners = conn->listeners;
+    conn->user = conn->listeners = NULL;
     hp_conn_forget_statements(conn);
+    if (listeners != NULL) {
+        conn->env->up->listeners_gone(conn->env->user, listeners);
+    }
     if (user != NULL) {
         conn->env->up->session_closed(conn->env->user, user);
+    }
+}
+
+void
+hp_conn_tell_end(hp_conn *conn)
+{
+    if (conn->listeners != NULL && !conn->end_told) {
+        conn->end_told = true;
+        conn->env->up->session_ended(conn);
     }
 }
 
@@ -179,6 +194,7 @@ hp_conn_break(hp_conn *conn, const hp_error *err)
     } else {
         conn->env->owner->lost(conn, &reason);
     }
+    hp_conn_tell_end(conn);
     if (conn->pending != NULL) {
         hp_request *req = conn->pending;
         conn->pending = NULL;

@@ -93,6 +93,7 @@ hp_janitor_gone(hp_conn *conn)
 {
     hp_pool *pool = conn->pool;
     unlink_conn(pool, conn);
+    hp_conn_tell_end(conn); /* before the pool is known to be closed */
     if (pool->state == HP_POOL_CLOSING) {
         if (!any_ready(pool)) {
             hp_error err;

@@ -149,6 +149,16 @@ typedef struct hp_callbacks {
     void (*session_opened)(void *user, struct hp_conn *conn);
     /* A session is gone that had a `user`, which the binding may drop. */
     void (*session_closed)(void *user, void *session_user);
+    /* Only where conn->listeners is set. noticed: the fields of a notice, each a
+     * letter and a text with its NUL, an empty one at the end. Borrowed, and a
+     * callback may end the session. */
+    void (*noticed)(struct hp_conn *conn, const char *fields);
+    void (*notified)(struct hp_conn *conn, const PGnotify *notification);
+    /* The session is CLOSED; its requests are answered after this. Not called where
+     * nobody is to be told (hp_pool_discard()). */
+    void (*session_ended)(struct hp_conn *conn);
+    /* The session is gone: what it had as `listeners` may go. */
+    void (*listeners_gone)(void *user, void *listeners);
     /* The pool is open (err NULL) or could not be; it is closed. */
     void (*opened)(void *user, const hp_error *err);
     void (*closed)(void *user);

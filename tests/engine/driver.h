@@ -65,6 +65,10 @@ typedef struct driver {
     int dones;
     int in_callback;
     int opened, closed, sessions_closed;
+    /* for sessions whose `listeners` is set to the driver */
+    char news[1024]; /* what they heard, in order: "notice TEXT; " and "CHANNEL PAYLOAD; " and "end; " */
+    int listeners_gone;
+    void (*then_heard)(hp_conn *); /* after each */
     hp_error open_error;
     /* host names: answered at once with these addresses, or kept for later */
     const char *const *addresses;
@@ -284,6 +288,48 @@ driver_session_closed(void *user, void *session_user)
 }
 
 static inline void
+driver_hear(hp_conn *conn, const char *first, const char *second)
+{
+    driver *d = conn->listeners;
+    size_t used = strlen(d->news);
+    snprintf(d->news + used, sizeof d->news - used, "%s%s%s; ", first, second[0] ? " " : "", second);
+    if (d->then_heard != NULL) {
+        d->then_heard(conn);
+    }
+}
+
+static inline void
+driver_noticed(hp_conn *conn, const char *fields)
+{
+    const char *message = "";
+    for (; *fields != '\0'; fields += strlen(fields) + 1) {
+        message = *fields == 'M' ? fields + 1 : message;
+    }
+    driver_hear(conn, "notice", message);
+}
+
+static inline void
+driver_notified(hp_conn *conn, const PGnotify *notification)
+{
+    driver_hear(conn, notification->relname, notification->extra);
+}
+
+static inline void
+driver_session_ended(hp_conn *conn)
+{
+    REQUIRE(conn->state == HP_CONN_CLOSED);
+    driver_hear(conn, "end", "");
+}
+
+static inline void
+driver_listeners_gone(void *user, void *listeners)
+{
+    driver *d = user;
+    REQUIRE(listeners == d);
+    d->listeners_gone++;
+}
+
+static inline void
 driver_opened(void *user, const hp_error *err)
 {
     driver *d = user;
@@ -313,6 +359,10 @@ static const hp_callbacks driver_callbacks = {
     .resolve = driver_resolve,
     .session_opened = driver_session_opened,
     .session_closed = driver_session_closed,
+    .noticed = driver_noticed,
+    .notified = driver_notified,
+    .session_ended = driver_session_ended,
+    .listeners_gone = driver_listeners_gone,
     .opened = driver_opened,
     .closed = driver_closed,
 };
