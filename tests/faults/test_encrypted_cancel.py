@@ -204,13 +204,12 @@ def test_loop_may_end_while_a_cancel_request_is_under_way(
         asyncio.run(main())
     """
     running = subprocess.Popen(
-        [sys.executable, "-P" if sys.version_info >= (3, 11) else "-B", "-X", "dev", "-c", textwrap.dedent(program)]
-        + [by_port(tls_dsn, server, proxy.address[1])],
+        [sys.executable, "-W", "always", "-c", textwrap.dedent(program)] + [by_port(tls_dsn, server, proxy.address[1])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONMALLOC": "malloc"},
+        env=os.environ | {"PYTHONSAFEPATH": "1"},
     )
     assert running.stdin is not None and running.stdout is not None
     assert running.stdout.readline() == "open\n"
