@@ -148,9 +148,9 @@ class Connection(ListeningConnection):
         self._transactions.clear()
         if self.is_in_transaction():
             await self.execute("ROLLBACK")
-        query = self.get_reset_query()
-        if query:
-            await self.execute(query)
+        for query in (self.get_reset_query(), self._settings_query):
+            if query:
+                await self.execute(query)
 
     def get_reset_query(self) -> str:
         """The statements that reset() runs; a subclass may give others."""

@@ -11,7 +11,7 @@ Making a ConnectConfig is pure; only ConnectConfig.targets() reads files
 
 from __future__ import annotations
 
-import os.path
+import os
 import re
 import ssl as ssl_module
 from collections.abc import Mapping, Sequence
@@ -49,6 +49,9 @@ _LIBPQ_NAMES = frozenset(
     sslrootcert sslsni target_session_attrs tcp_user_timeout user
     """.split()
 )
+
+# What libpq sends besides `options` where the variable is set: the server lets it win.
+_SENT_FROM_ENVIRONMENT = {"timezone": "PGTZ", "datestyle": "PGDATESTYLE", "geqo": "PGGEQO"}
 
 # Settings that do not travel in `options`.
 _NOT_BY_SQL = frozenset({"application_name", "client_encoding", "options"})
@@ -146,6 +149,9 @@ class ConnectConfig:
             if target.get("application_name"):
                 by_sql["application_name"] = target["application_name"]
             target["_settings_sql"] = _as_sql(by_sql)
+        overridden = {name: value for name, value in settings.items() if _is_overridden(name, value)}
+        if overridden:
+            target["_overridden_sql"] = _as_sql(overridden)
         if self.verify_by_system_roots:
             _verify_fully(target)
 
@@ -364,6 +370,12 @@ def _checked_settings(settings: Mapping[str, str] | None) -> dict[str, str]:
         if name.lower() == "client_encoding" and value.lower() not in _UTF8_NAMES:
             raise ClientConfigurationError(f"server_settings: client_encoding can only be UTF8, got {value!r}")
     return dict(settings)
+
+
+def _is_overridden(name: str, value: str) -> bool:
+    """Whether libpq's environment would take the place of a setting that was asked for."""
+    sent = os.environ.get(_SENT_FROM_ENVIRONMENT.get(name.lower(), ""))
+    return sent is not None and sent.lower() != "default" and sent != value
 
 
 def _as_option(name: str, value: str) -> str:

@@ -386,6 +386,18 @@ connection_endpoint(PyObject *object, PyObject *unused)
 }
 
 static PyObject *
+connection_get_settings_query(PyObject *object, void *closure)
+{
+    ConnectionObject *self = (ConnectionObject *)object;
+    (void)closure;
+    const char *sql = self->conn ? hp_conn_settings(self->conn) : NULL;
+    if (sql == NULL) {
+        Py_RETURN_NONE;
+    }
+    return PyUnicode_FromString(sql);
+}
+
+static PyObject *
 connection_server_version_num(PyObject *object, PyObject *unused)
 {
     ConnectionObject *self = (ConnectionObject *)object;
@@ -457,6 +469,7 @@ static PyMethodDef connection_methods[] = {
 static PyGetSetDef connection_getset[] = {
     {"_pool", connection_get_pool, NULL, NULL, NULL},
     {"_released", connection_get_released, NULL, NULL, NULL},
+    {"_settings_query", connection_get_settings_query, NULL, NULL, NULL},
     {"_callbacks", connection_get_callbacks, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

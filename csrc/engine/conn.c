@@ -110,7 +110,7 @@ hp_conn_connected(hp_conn *conn)
     conn->opened_at = hp_now();
     const char *strings = PQparameterStatus(conn->pg, "standard_conforming_strings");
     conn->odd_strings = strings != NULL && strcmp(strings, "on") != 0;
-    if (conn->plain_startup) {
+    if (hp_conn_settings(conn) != NULL) {
         hp_conn_run_settings(conn); /* owner->idle() follows */
     } else {
         env->owner->opened(conn);
@@ -336,11 +336,18 @@ hp_conn_run_internal(hp_conn *conn, const char *script)
     send_now(conn, req);
 }
 
+const char *
+hp_conn_settings(const hp_conn *conn)
+{
+    const hp_target *target = &conn->env->targets[conn->target];
+    return conn->plain_startup ? target->settings : target->overridden;
+}
+
 void
 hp_conn_run_settings(hp_conn *conn)
 {
     conn->settings_due = false;
-    hp_conn_run_internal(conn, conn->env->targets[conn->target].settings);
+    hp_conn_run_internal(conn, hp_conn_settings(conn));
 }
 
 /* ---- cancelling ---- */

@@ -56,6 +56,8 @@ typedef struct hp_target {
     bool prefer_standby;
     /* What `options` asks for, as SQL, for a pooler that refuses the parameter; NULL: cannot be had so. */
     char *settings;
+    /* What libpq's environment has taken from `options`, as SQL to run with every start-up; NULL: nothing. */
+    char *overridden;
 } hp_target;
 
 struct hp_conn;
@@ -105,8 +107,8 @@ typedef struct hp_conn {
     /* CONNECTING */
     int target, address, naddresses;
     char **addresses;
-    bool plain_startup; /* without `options`: target->settings is run instead, at first and after each reset */
-    bool settings_due;  /* ... now */
+    bool plain_startup; /* without `options`: target->settings is run instead */
+    bool settings_due;  /* hp_conn_settings() is to be run */
     bool second_pass;   /* prefer-standby: no standby was found */
     hp_time open_deadline;
     hp_resolution *resolution;
@@ -178,8 +180,10 @@ void hp_conn_withdraw(hp_conn *conn, hp_request *req, const hp_error *err);
  * it worked, owner->lost() when not. */
 void hp_conn_run_internal(hp_conn *conn, const char *script);
 
-/* Where the start-up packet could not carry them (plain_startup): bring the
- * settings of `options` about. As hp_conn_run_internal(). */
+/* SQL for the settings that the start-up packet could not bring about, to be run at
+ * first and after each reset; NULL: it did. */
+const char *hp_conn_settings(const hp_conn *conn);
+/* Run it. As hp_conn_run_internal(). */
 void hp_conn_run_settings(hp_conn *conn);
 
 /* The server has dropped, or is about to drop, every statement of the session. */

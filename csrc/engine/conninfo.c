@@ -22,8 +22,9 @@ static const char PROBE_VALUE[] = "merge-only";
 enum { LONGEST_TIMEOUT_S = INT32_MAX };
 
 static const char PORT[] = "port";
-/* Not a parameter of libpq's: see hp_target.settings. */
+/* Not parameters of libpq's: see hp_target. */
 static const char SETTINGS[] = "_settings_sql";
+static const char OVERRIDDEN[] = "_overridden_sql";
 static const char DEFAULT_PORT[] = "5432";
 
 /* A peer that vanished (cable, NAT, failover) is noticed within about a minute,
@@ -134,6 +135,19 @@ pairs_remove(pairs *list, const char *keyword)
             return;
         }
     }
+}
+
+/* Remove it from the list: the value, the caller's now, or NULL. */
+static char *
+pairs_take(pairs *list, const char *keyword)
+{
+    const char *value = pairs_get(list, keyword);
+    char *copy = value ? strdup(value) : NULL;
+    if (value != NULL) {
+        list->failed |= copy == NULL;
+        pairs_remove(list, keyword);
+    }
+    return copy;
 }
 
 static void
@@ -313,12 +327,8 @@ hp_target_fill(hp_target *target, const char *const *keywords, const char *const
     for (size_t i = 0; keywords[i] != NULL; i++) {
         pairs_set(&list, keywords[i], values[i]);
     }
-    const char *settings = pairs_get(&list, SETTINGS);
-    if (settings != NULL) {
-        target->settings = strdup(settings);
-        list.failed |= target->settings == NULL;
-        pairs_remove(&list, SETTINGS);
-    }
+    target->settings = pairs_take(&list, SETTINGS);
+    target->overridden = pairs_take(&list, OVERRIDDEN);
     const char *host = pairs_get(&list, "host");
     const char *port = pairs_get(&list, "port");
     const char *attrs = pairs_get(&list, "target_session_attrs");
@@ -335,6 +345,7 @@ hp_target_fill(hp_target *target, const char *const *keywords, const char *const
         free(target->host);
         free(target->port);
         free(target->settings);
+        free(target->overridden);
         pairs_free(&list);
         memset(target, 0, sizeof *target);
         return -1;
@@ -354,6 +365,7 @@ hp_targets_free(hp_target *targets, int n)
         free(targets[i].host);
         free(targets[i].port);
         free(targets[i].settings);
+        free(targets[i].overridden);
     }
     free(targets);
 }

@@ -485,7 +485,7 @@ hp_pool_settle(hp_conn *conn)
             }
         }
         conn->touched = conn->prepares = false;
-        conn->settings_due = conn->plain_startup && script != ROLLBACK_ONLY;
+        conn->settings_due = hp_conn_settings(conn) != NULL && script != ROLLBACK_ONLY;
         conn->pool->env.stats.resets++;
         hp_conn_run_internal(conn, script);
     } else if (hp_janitor_is_due(conn, hp_now())) {

@@ -374,7 +374,7 @@ driver_check_conn(const hp_pool *pool, const hp_conn *conn)
 {
     REQUIRE(conn->pool == pool && conn->env == &pool->env);
     REQUIRE(conn->state != HP_CONN_CONNECTING || conn->use == HP_USE_OPENING);
-    REQUIRE(conn->use != HP_USE_OPENING || conn->state == HP_CONN_CONNECTING || conn->plain_startup);
+    REQUIRE(conn->use != HP_USE_OPENING || conn->state == HP_CONN_CONNECTING || hp_conn_settings(conn) != NULL);
     REQUIRE(conn->inflight.count <= 1);
     if (conn->inflight.first != NULL) {
         const hp_request *req = conn->inflight.first;

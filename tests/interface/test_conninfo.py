@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ssl
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
+import holisticpool
 from holisticpool import _core, exceptions
 from holisticpool.conninfo import connect_config, split_dsn
 
@@ -266,3 +268,56 @@ def test_part_of_a_password_that_looks_like_a_host_is_not_shown(dsn: str) -> Non
     with pytest.raises(exceptions.ClientConfigurationError) as caught:
         connect_config(dsn).targets()
     assert "@" in str(caught.value) and "ret" not in str(caught.value) and "e@h" not in str(caught.value)
+
+
+# ---- libpq's environment ----
+
+VARIABLES = [
+    ("PGTZ", "Asia/Tokyo", "TimeZone", "Europe/Rome"),
+    ("PGDATESTYLE", "German", "datestyle", "ISO, YMD"),
+    ("PGGEQO", "off", "geqo", "on"),
+]
+
+
+@pytest.mark.parametrize(("variable", "sent", "setting", "wanted"), VARIABLES)
+async def test_server_setting_wins_over_what_libpq_sends_from_the_environment(
+    dsn: str, monkeypatch: pytest.MonkeyPatch, variable: str, sent: str, setting: str, wanted: str
+) -> None:
+    monkeypatch.setenv(variable, sent)
+    async with holisticpool.create_pool(dsn, min_size=1, max_size=1, server_settings={setting: wanted}) as pool:
+        assert await pool.fetchval(f"SHOW {setting}") == wanted
+        async with pool.acquire() as lease:
+            await lease.execute("SET work_mem = '9MB'")
+        assert await pool.fetchval(f"SHOW {setting}") == wanted  # after the reset
+        async with pool.acquire() as lease:
+            await lease.reset()
+            assert await lease.fetchval(f"SHOW {setting}") == wanted
+    query = f"{setting}={quote(wanted)}"
+    async with await holisticpool.connect(f"{dsn}?{query}") as conn:
+        assert await conn.fetchval(f"SHOW {setting}") == wanted
+
+
+@pytest.mark.parametrize(("variable", "sent", "setting", "wanted"), VARIABLES)
+async def test_environment_wins_over_defaults(
+    dsn: str, monkeypatch: pytest.MonkeyPatch, variable: str, sent: str, setting: str, wanted: str
+) -> None:
+    monkeypatch.setenv(variable, sent)
+    async with holisticpool.create_pool(dsn, min_size=1, max_size=1) as pool:
+        assert (await pool.fetchval(f"SHOW {setting}")).startswith(sent)
+
+
+@pytest.mark.parametrize("sent", [None, "default", "DEFAULT", "Europe/Rome"])
+def test_setting_that_nothing_takes_costs_no_round_trip(monkeypatch: pytest.MonkeyPatch, sent: str | None) -> None:
+    if sent is not None:
+        monkeypatch.setenv("PGTZ", sent)
+    found = target("postgresql://h", server_settings={"timezone": "Europe/Rome"})
+    assert "_overridden_sql" not in found
+    monkeypatch.setenv("PGTZ", "Asia/Tokyo")
+    assert "_overridden_sql" in target("postgresql://h", server_settings={"timezone": "Europe/Rome"})
+    assert "_overridden_sql" not in target("postgresql://h")
+
+
+async def test_wrong_setting_that_wins_is_refused_at_connect(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGTZ", "Asia/Tokyo")
+    with pytest.raises((exceptions.PostgresError, ConnectionError), match="Nowhere"):
+        await holisticpool.connect(dsn, server_settings={"timezone": "Nowhere"})
