@@ -6,7 +6,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Generic, SupportsIndex, TypedDict, TypeVar, overload
+from typing import Any, Generic, Literal, SupportsIndex, TypedDict, TypeVar, overload
 
 from holisticpool.listeners import Callbacks
 
@@ -156,22 +156,75 @@ class Pool:
 
     @overload
     def fetch(
-        self, query: str, *args: Any, timeout: float | None = None, record_class: None = None
+        self,
+        query: str,
+        *args: Any,
+        timeout: float | None = None,
+        record_class: None = None,
+        rows: Literal["record"] | None = None,
+        params: Mapping[str, Any] | None = None,
     ) -> Operation[list[Record]]: ...
     @overload
     def fetch(
-        self, query: str, *args: Any, timeout: float | None = None, record_class: type[_RecordT]
+        self,
+        query: str,
+        *args: Any,
+        timeout: float | None = None,
+        record_class: type[_RecordT],
+        rows: Literal["record"] | None = None,
+        params: Mapping[str, Any] | None = None,
     ) -> Operation[list[_RecordT]]: ...
     @overload
+    def fetch(
+        self,
+        query: str,
+        *args: Any,
+        timeout: float | None = None,
+        record_class: None = None,
+        rows: Literal["dict"],
+        params: Mapping[str, Any] | None = None,
+    ) -> Operation[list[dict[str, Any]]]: ...
+    @overload
     def fetchrow(
-        self, query: str, *args: Any, timeout: float | None = None, record_class: None = None
+        self,
+        query: str,
+        *args: Any,
+        timeout: float | None = None,
+        record_class: None = None,
+        rows: Literal["record"] | None = None,
+        params: Mapping[str, Any] | None = None,
     ) -> Operation[Record | None]: ...
     @overload
     def fetchrow(
-        self, query: str, *args: Any, timeout: float | None = None, record_class: type[_RecordT]
+        self,
+        query: str,
+        *args: Any,
+        timeout: float | None = None,
+        record_class: type[_RecordT],
+        rows: Literal["record"] | None = None,
+        params: Mapping[str, Any] | None = None,
     ) -> Operation[_RecordT | None]: ...
-    def fetchval(self, query: str, *args: Any, column: int = 0, timeout: float | None = None) -> Operation[Any]: ...
-    def execute(self, query: str, *args: Any, timeout: float | None = None) -> Operation[str]: ...
+    @overload
+    def fetchrow(
+        self,
+        query: str,
+        *args: Any,
+        timeout: float | None = None,
+        record_class: None = None,
+        rows: Literal["dict"],
+        params: Mapping[str, Any] | None = None,
+    ) -> Operation[dict[str, Any] | None]: ...
+    def fetchval(
+        self,
+        query: str,
+        *args: Any,
+        column: int = 0,
+        timeout: float | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> Operation[Any]: ...
+    def execute(
+        self, query: str, *args: Any, timeout: float | None = None, params: Mapping[str, Any] | None = None
+    ) -> Operation[str]: ...
     def acquire(self, *, timeout: float | None = ...) -> Operation[Any]: ...
     def release(self, connection: Any, *, timeout: float | None = None) -> Operation[None]: ...
     def get_size(self) -> int: ...
@@ -204,24 +257,77 @@ class Connection:
     def _forget_types(self) -> None: ...
     @overload
     def fetch(
-        self, query: str, *args: Any, timeout: float | None = None, record_class: None = None
+        self,
+        query: str,
+        *args: Any,
+        timeout: float | None = None,
+        record_class: None = None,
+        rows: Literal["record"] | None = None,
+        params: Mapping[str, Any] | None = None,
     ) -> Operation[list[Record]]: ...
     @overload
     def fetch(
-        self, query: str, *args: Any, timeout: float | None = None, record_class: type[_RecordT]
+        self,
+        query: str,
+        *args: Any,
+        timeout: float | None = None,
+        record_class: type[_RecordT],
+        rows: Literal["record"] | None = None,
+        params: Mapping[str, Any] | None = None,
     ) -> Operation[list[_RecordT]]: ...
     @overload
+    def fetch(
+        self,
+        query: str,
+        *args: Any,
+        timeout: float | None = None,
+        record_class: None = None,
+        rows: Literal["dict"],
+        params: Mapping[str, Any] | None = None,
+    ) -> Operation[list[dict[str, Any]]]: ...
+    @overload
     def fetchrow(
-        self, query: str, *args: Any, timeout: float | None = None, record_class: None = None
+        self,
+        query: str,
+        *args: Any,
+        timeout: float | None = None,
+        record_class: None = None,
+        rows: Literal["record"] | None = None,
+        params: Mapping[str, Any] | None = None,
     ) -> Operation[Record | None]: ...
     @overload
     def fetchrow(
-        self, query: str, *args: Any, timeout: float | None = None, record_class: type[_RecordT]
+        self,
+        query: str,
+        *args: Any,
+        timeout: float | None = None,
+        record_class: type[_RecordT],
+        rows: Literal["record"] | None = None,
+        params: Mapping[str, Any] | None = None,
     ) -> Operation[_RecordT | None]: ...
-    def fetchval(self, query: str, *args: Any, column: int = 0, timeout: float | None = None) -> Operation[Any]: ...
-    def execute(self, query: str, *args: Any, timeout: float | None = None) -> Operation[str]: ...
+    @overload
+    def fetchrow(
+        self,
+        query: str,
+        *args: Any,
+        timeout: float | None = None,
+        record_class: None = None,
+        rows: Literal["dict"],
+        params: Mapping[str, Any] | None = None,
+    ) -> Operation[dict[str, Any] | None]: ...
+    def fetchval(
+        self,
+        query: str,
+        *args: Any,
+        column: int = 0,
+        timeout: float | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> Operation[Any]: ...
+    def execute(
+        self, query: str, *args: Any, timeout: float | None = None, params: Mapping[str, Any] | None = None
+    ) -> Operation[str]: ...
     def executemany(
-        self, command: str, args: Sequence[Sequence[Any]], *, timeout: float | None = None
+        self, command: str, args: Sequence[Sequence[Any] | Mapping[str, Any]], *, timeout: float | None = None
     ) -> Operation[None]: ...
     def close(self, *, timeout: float | None = None) -> Operation[None]: ...
     def terminate(self) -> None: ...

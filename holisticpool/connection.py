@@ -118,10 +118,11 @@ class Connection(ListeningConnection):
         return await PreparedStatement._prepare(self, query, name, timeout, record_class)
 
     def executemany(
-        self, command: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None
+        self, command: str, args: Iterable[Sequence[Any] | Mapping[str, Any]], *, timeout: float | None = None
     ) -> _core.Operation[None]:
         """Execute *command* for each sequence of arguments in *args*: all of them, or none.
 
+        Where they are mappings, *command* has parameters by name, as in fetch(params=).
         *timeout*, in seconds, is for all executions together.
         """
         rows = args if isinstance(args, (list, tuple)) else list(args)

@@ -41,21 +41,21 @@ class HookedPool(Pool):
         # Declared by the base class as operations of the C part; here coroutines
         # with the same results.
 
-        async def fetch(self, query, *args, timeout=None, record_class=None):
+        async def fetch(self, query, *args, **options):
             async with self.acquire() as connection:
-                return await connection.fetch(query, *args, timeout=timeout, record_class=record_class)
+                return await connection.fetch(query, *args, **options)
 
-        async def fetchrow(self, query, *args, timeout=None, record_class=None):
+        async def fetchrow(self, query, *args, **options):
             async with self.acquire() as connection:
-                return await connection.fetchrow(query, *args, timeout=timeout, record_class=record_class)
+                return await connection.fetchrow(query, *args, **options)
 
-        async def fetchval(self, query, *args, column=0, timeout=None):
+        async def fetchval(self, query, *args, **options):
             async with self.acquire() as connection:
-                return await connection.fetchval(query, *args, column=column, timeout=timeout)
+                return await connection.fetchval(query, *args, **options)
 
-        async def execute(self, query, *args, timeout=None):
+        async def execute(self, query, *args, **options):
             async with self.acquire() as connection:
-                return await connection.execute(query, *args, timeout=timeout)
+                return await connection.execute(query, *args, **options)
 
     def acquire(self, *, timeout: float | None | Unset = UNSET) -> _core.Operation[Connection]:
         """A lease on which the setup coroutine has run; ``await`` it or use ``async with``."""

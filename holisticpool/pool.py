@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -137,7 +137,9 @@ class Pool(_core.Pool):
         async with self.acquire() as connection:
             return await getattr(connection, method)(*args, **kwargs)
 
-    async def executemany(self, command: str, args: Iterable[Sequence[Any]], *, timeout: float | None = None) -> None:
+    async def executemany(
+        self, command: str, args: Iterable[Sequence[Any] | Mapping[str, Any]], *, timeout: float | None = None
+    ) -> None:
         """Execute *command* for each sequence of arguments in *args*: all of them, or none."""
         async with self.acquire() as connection:
             await connection.executemany(command, args, timeout=timeout)

@@ -436,13 +436,18 @@ connection_get_released(PyObject *object, void *closure)
 
 static PyMethodDef connection_methods[] = {
     {"fetch", FAST(connection_fetch),
-     "fetch($self, query, *args, timeout=None, record_class=None)\n--\n\nRun a query; a list of Record."},
+     "fetch($self, query, *args, timeout=None, record_class=None, rows=None, params=None)\n--\n\nRun a query; a list "
+     "of "
+     "Record."},
     {"fetchrow", FAST(connection_fetchrow),
-     "fetchrow($self, query, *args, timeout=None, record_class=None)\n--\n\nRun a query; its first row, or None."},
+     "fetchrow($self, query, *args, timeout=None, record_class=None, rows=None, params=None)\n--\n\nRun a query; its "
+     "first row, or None."},
     {"fetchval", FAST(connection_fetchval),
-     "fetchval($self, query, *args, column=0, timeout=None)\n--\n\nRun a query; one value of its first row, or None."},
+     "fetchval($self, query, *args, column=0, timeout=None, params=None)\n--\n\nRun a query; one value of its first "
+     "row, or None."},
     {"execute", FAST(connection_execute),
-     "execute($self, query, *args, timeout=None)\n--\n\nRun a command, or without arguments a script; the last status "
+     "execute($self, query, *args, timeout=None, params=None)\n--\n\nRun a command, or without arguments a script; the "
+     "last status "
      "tag."},
     {"executemany", KEYWORDS(connection_executemany),
      "executemany($self, command, args, *, timeout=None)\n--\n\nRun a command for each sequence of arguments: all or "

@@ -78,7 +78,7 @@ hp_operation_new(PoolObject *pool, ConnectionObject *connection, hp_op_kind kind
     op->kind = kind;
     op->state = HP_OP_NEW;
     op->blocking = op->cancelled = op->in_engine = false;
-    op->query = op->args = op->timeout = op->result = op->exception = op->cancel_message = NULL;
+    op->query = op->args = op->named = op->timeout = op->result = op->exception = op->cancel_message = NULL;
     op->callback = op->context = op->more_callbacks = NULL;
     op->record_class = NULL;
     op->column = 0;
@@ -98,6 +98,7 @@ op_traverse(OperationObject *op, visitproc visit, void *arg)
     Py_VISIT(op->connection);
     Py_VISIT(op->prepared);
     Py_VISIT(op->args);
+    Py_VISIT(op->named);
     Py_VISIT(op->timeout);
     Py_VISIT(op->record_class);
     Py_VISIT(op->result);
@@ -117,6 +118,7 @@ op_clear(OperationObject *op)
     Py_CLEAR(op->prepared);
     Py_CLEAR(op->query);
     Py_CLEAR(op->args);
+    Py_CLEAR(op->named);
     Py_CLEAR(op->timeout);
     Py_CLEAR(op->record_class);
     Py_CLEAR(op->result);

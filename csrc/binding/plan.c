@@ -272,9 +272,26 @@ decode_field(hp_codec_state *state, const hp_codec *codec, const PGresult *resul
 }
 
 static PyObject *
+decode_dict(OperationObject *op, const hp_plan *plan, const PGresult *result, int row)
+{
+    PyObject *dict = PyDict_New();
+    for (int i = 0; dict != NULL && i < plan->ncolumns; i++) {
+        PyObject *value = decode_field(&op->pool->state->codec, plan->columns[i], result, row, i, plan->text);
+        if (value == NULL || PyDict_SetItem(dict, PyTuple_GET_ITEM(plan->names, i), value) < 0) {
+            Py_CLEAR(dict);
+        }
+        Py_XDECREF(value);
+    }
+    return dict;
+}
+
+static PyObject *
 decode_row(OperationObject *op, const hp_plan *plan, const PGresult *result, int row)
 {
     hp_state *state = op->pool->state;
+    if (op->record_class == &PyDict_Type) {
+        return decode_dict(op, plan, result, row);
+    }
     PyObject *record = hp_record_new(&state->record, op->record_class, plan->desc);
     if (record == NULL) {
         return NULL;

@@ -246,6 +246,7 @@ pool_dealloc(PoolObject *self)
     }
     pool_clear(self);
     Py_CLEAR(self->statements);
+    Py_CLEAR(self->named);
     Py_CLEAR(self->type_names);
     hp_codec_set_unref(self->codecs);
     if (self->registry != NULL) {
@@ -656,13 +657,18 @@ pool_get_forked(PyObject *object, void *closure)
 
 static PyMethodDef pool_methods[] = {
     {"fetch", FAST(pool_fetch),
-     "fetch($self, query, *args, timeout=None, record_class=None)\n--\n\nRun a query; a list of Record."},
+     "fetch($self, query, *args, timeout=None, record_class=None, rows=None, params=None)\n--\n\nRun a query; a list "
+     "of "
+     "Record."},
     {"fetchrow", FAST(pool_fetchrow),
-     "fetchrow($self, query, *args, timeout=None, record_class=None)\n--\n\nRun a query; its first row, or None."},
+     "fetchrow($self, query, *args, timeout=None, record_class=None, rows=None, params=None)\n--\n\nRun a query; its "
+     "first row, or None."},
     {"fetchval", FAST(pool_fetchval),
-     "fetchval($self, query, *args, column=0, timeout=None)\n--\n\nRun a query; one value of its first row, or None."},
+     "fetchval($self, query, *args, column=0, timeout=None, params=None)\n--\n\nRun a query; one value of its first "
+     "row, or None."},
     {"execute", FAST(pool_execute),
-     "execute($self, query, *args, timeout=None)\n--\n\nRun a command, or without arguments a script; the last status "
+     "execute($self, query, *args, timeout=None, params=None)\n--\n\nRun a command, or without arguments a script; the "
+     "last status "
      "tag."},
     {"acquire", FAST(pool_acquire),
      "acquire($self, *, timeout=...)\n--\n\nA connection for the caller alone: await it, or use it with \"async "

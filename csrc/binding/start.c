@@ -22,6 +22,22 @@ state_of(OperationObject *op)
 
 /* ---- calls ---- */
 
+/* What rows come as: Record, or its subclass; or a dict, for which the class says so. */
+static int
+take_rows(OperationObject *op, PyObject *value)
+{
+    bool is_str = PyUnicode_Check(value);
+    if (value == Py_None || (is_str && PyUnicode_CompareWithASCIIString(value, "record") == 0)) {
+        return 0;
+    }
+    if (!is_str || PyUnicode_CompareWithASCIIString(value, "dict") != 0) {
+        PyErr_Format(PyExc_ValueError, "rows is expected to be 'record' or 'dict', got %R", value);
+        return -1;
+    }
+    Py_XSETREF(op->record_class, (PyTypeObject *)Py_NewRef((PyObject *)&PyDict_Type));
+    return 0;
+}
+
 /* Keywords that the four statement methods take, besides query and arguments. */
 static int
 take_keyword(OperationObject *op, PyObject *name, PyObject *value)
@@ -42,6 +58,14 @@ take_keyword(OperationObject *op, PyObject *name, PyObject *value)
             return -1;
         }
         Py_XSETREF(op->record_class, (PyTypeObject *)Py_NewRef(value));
+        return 0;
+    }
+    if (PyUnicode_CompareWithASCIIString(name, "rows") == 0 &&
+        (op->kind == HP_OP_FETCH || op->kind == HP_OP_FETCHROW)) {
+        return take_rows(op, value);
+    }
+    if (PyUnicode_CompareWithASCIIString(name, "params") == 0) {
+        op->named = value == Py_None ? NULL : Py_NewRef(value);
         return 0;
     }
     if (PyUnicode_CompareWithASCIIString(name, "column") == 0 && op->kind == HP_OP_FETCHVAL) {
@@ -255,6 +279,10 @@ freeze_sets(OperationObject *op)
         return -1;
     }
     Py_SETREF(op->args, sets);
+    if (hp_named_apply_sets(op) < 0) {
+        return -1;
+    }
+    sets = op->args;
     PyObject *frozen = PyTuple_New(PyTuple_GET_SIZE(sets));
     for (Py_ssize_t i = 0; frozen != NULL && i < PyTuple_GET_SIZE(sets); i++) {
         PyObject *item = PyTuple_GET_ITEM(sets, i);
@@ -381,6 +409,9 @@ static int
 prepare_request(OperationObject *op)
 {
     hp_request *req = &op->req;
+    if (op->named != NULL && hp_named_apply(op) < 0) {
+        return -1;
+    }
     hp_request_init(req, request_kind(op));
     req->user = op;
     if (set_deadlines(op) < 0) {

@@ -57,6 +57,7 @@ typedef struct PoolObject {
     bool dedicated;
     bool finished;        /* closed, terminated or abandoned */
     PyObject *statements; /* dict: str -> capsule of an hp_entry, oldest first */
+    PyObject *named;      /* named.c: dict, or NULL */
     Py_ssize_t statements_max;
     Py_ssize_t cacheable_bytes; /* longer statements are not cached; 0: no limit */
     hp_time statement_lifetime; /* max_cached_statement_lifetime; HP_NEVER: none */
@@ -196,11 +197,12 @@ typedef struct OperationObject {
     hp_op_state state;
     bool blocking; /* _asyncio_future_blocking */
     bool cancelled;
-    bool in_engine;    /* the engine knows req, and we own ourselves */
-    PyObject *query;   /* str */
-    PyObject *args;    /* tuple; EXECUTEMANY: list or tuple of sequences */
-    PyObject *timeout; /* as given; NULL: not given */
-    PyTypeObject *record_class;
+    bool in_engine;             /* the engine knows req, and we own ourselves */
+    PyObject *query;            /* str */
+    PyObject *args;             /* tuple; EXECUTEMANY: list or tuple of sequences */
+    PyObject *named;            /* params=: a mapping, until named.c has made args of it; else NULL */
+    PyObject *timeout;          /* as given; NULL: not given */
+    PyTypeObject *record_class; /* of the rows; dict itself for rows="dict" */
     Py_ssize_t column;
     PyObject *result;
     PyObject *exception;
@@ -274,6 +276,13 @@ hp_stmt *hp_statement_get(PoolObject *pool, PyObject *query);
 /* Types have changed: look all of them up again, with the statements that use them. */
 void hp_statements_forget(PoolObject *pool);
 hp_stmt *hp_statement_renew(PoolObject *pool, PyObject *query, const hp_stmt *old);
+
+/* ---- named.c ---- */
+
+/* Make positional arguments of op->named, and the query that goes with them. 0, or -1 with an exception. */
+int hp_named_apply(OperationObject *op);
+/* ... of the sets of executemany(), a tuple, where the first one is a mapping. */
+int hp_named_apply_sets(OperationObject *op);
 
 /* ---- plan.c ---- */
 

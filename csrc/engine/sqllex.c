@@ -441,6 +441,7 @@ hp_sqllex_next(hp_lexer *lexer, hp_token *token)
         token->kind = HP_TOKEN_BROKEN;
         return;
     }
+    token->start = lexer->next;
     if (lexer->next == lexer->end) {
         return;
     }

@@ -41,6 +41,7 @@ typedef struct hp_token {
     hp_token_kind kind;
     hp_keyword keyword; /* of a WORD */
     bool escaped;       /* a QUOTED one whose text is not the name as it stands: "" inside, or U& */
+    const char *start;  /* where it begins */
     const char *text;   /* borrowed from the SQL text; a QUOTED one without its quotes */
     size_t len;
 } hp_token;
