@@ -184,6 +184,17 @@ send_script(hp_conn *conn, hp_request *req)
     hp_conn_flush(conn);
 }
 
+static void
+send_closes(hp_conn *conn, hp_request *req)
+{
+    begin_phase(req, HP_PHASE_CLOSE);
+    if (enter_pipeline(conn) < 0 || hp_prepared_send_closes(conn, req) < 0) {
+        hp_conn_break_sending(conn);
+        return;
+    }
+    hp_conn_flush(conn);
+}
+
 /* ---- from one phase to the next ---- */
 
 static void
@@ -406,6 +417,9 @@ phase_done(hp_conn *conn, hp_request *req)
         return;
     }
     switch (req->phase) {
+    case HP_PHASE_CLOSE:
+        send_script(conn, req);
+        break;
     case HP_PHASE_DESCRIBE:
     case HP_PHASE_LOOKUP:
         if (req->failure != NULL) {
@@ -446,7 +460,9 @@ hp_phase_start(hp_conn *conn, hp_request *req)
         finish_with(conn, req, HP_ERR_USAGE, COPY_REFUSED);
         return;
     }
-    if (req->kind == HP_REQ_SCRIPT || req->kind == HP_REQ_INTERNAL) {
+    if (req->kind == HP_REQ_SCRIPT && hp_prepared_crowded(conn)) {
+        send_closes(conn, req);
+    } else if (req->kind == HP_REQ_SCRIPT || req->kind == HP_REQ_INTERNAL) {
         send_script(conn, req);
     } else if (!req->stmt->described) {
         req->was_described = false;

@@ -9,9 +9,37 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Deallocations that travel with one statement: few, so that a burst of new
- * statements does not make one caller wait for all of them. */
-enum { CLOSES_PER_PHASE = 2 };
+/* What closes travel with one statement. Few, so that a burst of new statements
+ * does not make one caller wait for all of them; as many as are made on average,
+ * so that their number has a bound. */
+enum { LEAST_CLOSES = 2, MOST_CLOSES = 24 };
+
+/* So many are worth a round trip of their own in front of a script. */
+enum { CROWD = 32 };
+
+#ifdef LIBPQ_HAS_CLOSE_PREPARED
+/* The protocol's Close is no statement: it is obeyed inside a transaction, a failed
+ * one too, and no error for a name that is gone. Each phase makes one name at most. */
+static int
+closes_due(const hp_conn *conn)
+{
+    return conn->to_close.count < LEAST_CLOSES ? conn->to_close.count : LEAST_CLOSES;
+}
+#else
+/* DEALLOCATE could fail, and its transaction with it: outside only, where half of those
+ * is closed that a transaction with many new statements has left. */
+static int
+closes_due(const hp_conn *conn)
+{
+    int count = conn->to_close.count;
+    if (PQtransactionStatus(conn->pg) != PQTRANS_IDLE) {
+        return 0;
+    }
+    int half = count / 2 < MOST_CLOSES ? count / 2 : MOST_CLOSES;
+    int due = half < LEAST_CLOSES ? LEAST_CLOSES : half;
+    return due < count ? due : count;
+}
+#endif
 
 static int
 send_close(hp_conn *conn, hp_request *req, hp_stmt *stmt)
@@ -90,6 +118,12 @@ close_namesakes(hp_conn *conn, hp_request *req)
     return 0;
 }
 
+bool
+hp_prepared_crowded(const hp_conn *conn)
+{
+    return conn->to_close.count >= CROWD && closes_due(conn) > 0;
+}
+
 int
 hp_prepared_send_closes(hp_conn *conn, hp_request *req)
 {
@@ -97,14 +131,12 @@ hp_prepared_send_closes(hp_conn *conn, hp_request *req)
     if (list->count == 0) {
         return 0;
     }
-    if (req->stmt->owned && req->stmt->home == NULL && close_namesakes(conn, req) < 0) {
+    if (req->stmt != NULL && req->stmt->owned && req->stmt->home == NULL && close_namesakes(conn, req) < 0) {
         return -1;
     }
-    if (PQtransactionStatus(conn->pg) == PQTRANS_IDLE) {
-        for (int i = 0; i < CLOSES_PER_PHASE && list->count > 0; i++) {
-            if (close_one(conn, req, list->count - 1) < 0) {
-                return -1;
-            }
+    for (int due = closes_due(conn); due > 0; due--) {
+        if (close_one(conn, req, list->count - 1) < 0) {
+            return -1;
         }
     }
     return req->nsteps > 0 ? hp_phase_send_sync(conn, req) : 0;

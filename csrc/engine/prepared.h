@@ -19,10 +19,13 @@ bool hp_prepared_is(hp_conn *conn, hp_stmt *stmt);
 /* Send the preparation of req->stmt, as a step of its own. 0, or -1: libpq refused. */
 int hp_prepared_send(hp_conn *conn, hp_request *req, bool with_types);
 /* Close statements that fell out of the cache, in front of the next one and
- * with a synchronisation point of their own, so that an error stays theirs. Not
- * inside a transaction: a failed one would refuse; but for a name that is needed
- * anew. 0, or -1: libpq refused. */
+ * with a synchronisation point of their own, so that an error stays theirs.
+ * Before libpq 17 not inside a transaction, but for a name that is needed anew.
+ * 0, or -1: libpq refused. */
 int hp_prepared_send_closes(hp_conn *conn, hp_request *req);
+/* So many wait to be closed that a script, with which none can travel, had better
+ * wait for some: a session may see nothing outside its transactions but BEGIN. */
+bool hp_prepared_crowded(const hp_conn *conn);
 /* This session must not use it again; the server may still have it, unless it
  * is known to be gone. */
 void hp_prepared_forget(hp_conn *conn, hp_stmt *stmt, bool is_gone);

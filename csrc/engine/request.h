@@ -45,7 +45,13 @@ typedef enum hp_request_kind {
 
 typedef enum hp_request_state { HP_REQ_NEW, HP_REQ_QUEUED, HP_REQ_SENT, HP_REQ_DONE } hp_request_state;
 
-typedef enum hp_phase { HP_PHASE_DESCRIBE, HP_PHASE_LOOKUP, HP_PHASE_EXECUTE, HP_PHASE_SCRIPT } hp_phase;
+typedef enum hp_phase {
+    HP_PHASE_CLOSE, /* of statements, in front of a script */
+    HP_PHASE_DESCRIBE,
+    HP_PHASE_LOOKUP,
+    HP_PHASE_EXECUTE,
+    HP_PHASE_SCRIPT
+} hp_phase;
 
 /* What an answer of the server belongs to; a phase is a short list of these. */
 typedef enum hp_step {
@@ -58,7 +64,7 @@ typedef enum hp_step {
     HP_STEP_SCRIPT
 } hp_step;
 
-enum { HP_MAX_STEPS = 16 };
+enum { HP_MAX_STEPS = 40 };
 
 /* As PQsendQueryPrepared() takes them; owned by the binding. */
 typedef struct hp_params {

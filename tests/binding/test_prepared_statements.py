@@ -379,6 +379,14 @@ async def test_many_statements_at_once(conn: Connection) -> None:
     assert await conn.fetchval("SELECT count(*) FROM pg_prepared_statements WHERE name = ANY($1)", list(names)) == 0
 
 
+async def test_statements_made_in_transactions_do_not_pile_up_on_the_server(conn: Connection) -> None:
+    for _ in range(20):
+        async with conn.transaction():
+            for i in range(10):
+                await (await conn.prepare(f"SELECT {i}")).fetchval()
+    assert await conn.fetchval("SELECT count(*) FROM pg_prepared_statements") <= 30
+
+
 async def test_without_a_statement_cache_the_statement_has_no_name(dsn: str) -> None:
     connection = await holisticpool.connect(dsn, statement_cache_size=0)
     statement = await connection.prepare("SELECT $1::int AS n")

@@ -296,7 +296,9 @@ test_closing_statements_does_not_take_an_unnamed_ones_place(void)
         value_of(TEXTS[i]);
     }
     must(run_leased(lease, script(d, "COMMIT")));
+#ifndef LIBPQ_HAS_CLOSE_PREPARED
     CHECK(lease->to_close.count >= 3);
+#endif
     d->uncached = true;
     call *c = must(run_leased(lease, driver_param(statement(d, "SELECT $1::int * 2"), "21")));
     CHECK_TEXT(c->value, "42");
