@@ -117,6 +117,23 @@ check_classes(PoolObject *self, PyObject *record_class, PyObject *connection_cla
     return 0;
 }
 
+/* What __init__ makes beside the engine. */
+static void
+release_parts(PoolObject *self)
+{
+    Py_CLEAR(self->statements);
+    Py_CLEAR(self->named);
+    Py_CLEAR(self->type_names);
+    if (self->registry != NULL) {
+        hp_registry_free(self->registry);
+        self->registry = NULL;
+    }
+    Py_CLEAR(self->loop);
+    Py_CLEAR(self->call_soon);
+    Py_CLEAR(self->record_class);
+    Py_CLEAR(self->connection_class);
+}
+
 static int
 pool_init(PyObject *object, PyObject *args, PyObject *kwargs)
 {
@@ -193,16 +210,19 @@ pool_init(PyObject *object, PyObject *args, PyObject *kwargs)
     self->type_names = PyDict_New();
     self->registry = hp_registry_new(&self->state->codec);
     if (self->call_soon == NULL || self->statements == NULL || self->type_names == NULL || self->registry == NULL) {
-        return -1;
+        goto error;
     }
     self->engine = hp_pool_new(&config, &hp_loop_callbacks, self);
     if (self->engine == NULL) {
         PyErr_SetFromErrno(PyExc_OSError);
-        return -1;
+        goto error;
     }
     self->engine->env.connect_timeout = connect > 0 ? connect : HP_NEVER;
     self->engine->env.statement_cache_size = cache_size;
     return 0;
+error:
+    release_parts(self);
+    return -1;
 }
 
 static int
@@ -245,17 +265,8 @@ pool_dealloc(PoolObject *self)
         self->engine = NULL;
     }
     pool_clear(self);
-    Py_CLEAR(self->statements);
-    Py_CLEAR(self->named);
-    Py_CLEAR(self->type_names);
     hp_codec_set_unref(self->codecs);
-    if (self->registry != NULL) {
-        hp_registry_free(self->registry);
-    }
-    Py_CLEAR(self->loop);
-    Py_CLEAR(self->call_soon);
-    Py_CLEAR(self->record_class);
-    Py_CLEAR(self->connection_class);
+    release_parts(self);
     type->tp_free(self);
     Py_DECREF(type);
 }

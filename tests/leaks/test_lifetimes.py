@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import resource
 import subprocess
 import sys
 import textwrap
@@ -222,6 +223,31 @@ async def test_init_after_a_failed_one_works(dsn: str) -> None:
     await pool._open()
     assert await pool.fetchval("SELECT 1") == 1
     await pool._close()
+
+
+async def test_init_after_one_that_failed_late_works_and_leaks_nothing() -> None:
+    """No descriptor is left for the pool's reactor: the last thing that __init__ makes."""
+
+    class Loop:
+        def call_soon(self) -> None: ...
+
+    loop = Loop()
+    pool = _core.Pool.__new__(_core.Pool)
+    before = sys.getrefcount(loop)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        for _ in range(3):
+            with pytest.raises(OSError, match="files"):
+                pool.__init__(loop, **ARGUMENTS)  # type: ignore[misc]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    refuses_everything(pool)
+    assert sys.getrefcount(loop) == before
+    pool.__init__(loop, **ARGUMENTS)  # type: ignore[misc]
+    assert pool.get_size() == 0
+    del pool
+    assert sys.getrefcount(loop) == before
 
 
 async def test_pool_without_a_loop_is_refused() -> None:
