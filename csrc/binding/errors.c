@@ -221,6 +221,18 @@ down_error(hp_errors_state *state, const hp_error *err, const hp_pool_report *re
                          Py_BuildValue("{s:N,s:I}", "last_error", cause, "attempts", report->attempts));
 }
 
+/* Without its text where there is no memory for that either. */
+static PyObject *
+memory_error(const hp_error *err)
+{
+    PyObject *exception = plain(PyExc_MemoryError, err);
+    if (exception == NULL) {
+        PyErr_Clear();
+        exception = PyObject_CallNoArgs(PyExc_MemoryError);
+    }
+    return exception;
+}
+
 PyObject *
 hp_errors_new(hp_errors_state *state, const hp_error *err, const hp_pool_report *report, PyObject *query)
 {
@@ -253,7 +265,7 @@ hp_errors_new(hp_errors_state *state, const hp_error *err, const hp_pool_report 
     case HP_ERR_USAGE:
         return plain(state->InterfaceError, err);
     case HP_ERR_NO_MEMORY:
-        return PyObject_CallNoArgs(PyExc_MemoryError);
+        return memory_error(err);
     case HP_ERR_NONE:
     case HP_ERR_BINDING:
     case HP_ERR_INTERNAL:

@@ -46,6 +46,39 @@ hp_error_set(hp_error *err, hp_error_kind kind, const char *format, ...)
     va_end(args);
 }
 
+void
+hp_trim_message(char *text)
+{
+    size_t len = strlen(text);
+    while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == ' ')) {
+        text[--len] = '\0';
+    }
+    for (char *p = text; *p != '\0'; p++) {
+        if (*p == '\n' || *p == '\t') {
+            *p = ' ';
+        }
+    }
+}
+
+bool
+hp_is_lack_of_memory(const char *libpq_message)
+{
+    static const char *const BEGINNINGS[] = {"out of memory", "cannot allocate memory"};
+    for (size_t i = 0; libpq_message != NULL && i < sizeof BEGINNINGS / sizeof BEGINNINGS[0]; i++) {
+        if (strncmp(libpq_message, BEGINNINGS[i], strlen(BEGINNINGS[i])) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void
+hp_error_lack_of_memory(hp_error *err, const char *libpq_message)
+{
+    hp_error_set(err, HP_ERR_NO_MEMORY, "memory did not suffice: %s", libpq_message);
+    hp_trim_message(err->text);
+}
+
 bool
 hp_error_is_permanent(const hp_error *err)
 {

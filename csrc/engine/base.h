@@ -59,6 +59,12 @@ typedef struct hp_error {
 void hp_error_clear(hp_error *err);
 void hp_error_set(hp_error *err, hp_error_kind kind, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* A message of libpq's as one line. */
+void hp_trim_message(char *text);
+/* Is it memory that libpq lacked, by its message? */
+bool hp_is_lack_of_memory(const char *libpq_message);
+void hp_error_lack_of_memory(hp_error *err, const char *libpq_message);
+
 /* Would trying again soon be pointless (credentials, no such database)? */
 bool hp_error_is_permanent(const hp_error *err);
 

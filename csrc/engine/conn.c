@@ -413,7 +413,7 @@ hp_conn_cancel_over(hp_conn *conn, const char *why)
 {
     conn->cancel = NULL;
     snprintf(conn->cancel_failure, sizeof conn->cancel_failure, "%s", why ? why : "");
-    hp_conn_trim(conn->cancel_failure);
+    hp_trim_message(conn->cancel_failure);
     check_free(conn);
 }
 

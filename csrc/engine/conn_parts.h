@@ -18,8 +18,6 @@ void hp_conn_let_go(hp_conn *conn, hp_request *req);
 
 /* The connection broke: find out why and give the session up. */
 void hp_conn_lost(hp_conn *conn);
-/* A message of libpq's as one line. */
-void hp_conn_trim(char *text);
 /* CLOSING: has the server closed its end? */
 void hp_conn_see_close(hp_conn *conn);
 

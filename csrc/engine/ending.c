@@ -88,30 +88,21 @@ collect_last_words(hp_conn *conn)
 }
 
 void
-hp_conn_trim(char *text)
-{
-    size_t len = strlen(text);
-    while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == ' ')) {
-        text[--len] = '\0';
-    }
-    for (char *p = text; *p != '\0'; p++) {
-        if (*p == '\n' || *p == '\t') {
-            *p = ' ';
-        }
-    }
-}
-
-void
 hp_conn_lost(hp_conn *conn)
 {
     hp_error err;
     char message[HP_ERROR_TEXT_BYTES]; /* what is asked of libpq after this adds to it */
     snprintf(message, sizeof message, "%s", PQerrorMessage(conn->pg));
+    if (hp_is_lack_of_memory(message)) {
+        hp_error_lack_of_memory(&err, message);
+        hp_conn_break(conn, &err);
+        return;
+    }
     collect_last_words(conn);
     const char *why = conn->fatal[0] ? conn->fatal : message;
     hp_error_set(&err, HP_ERR_LOST, "connection to %s was lost: %s", PQhost(conn->pg) ? PQhost(conn->pg) : "server",
                  why[0] ? why : "the server closed it");
-    hp_conn_trim(err.text);
+    hp_trim_message(err.text);
     snprintf(err.sqlstate, sizeof err.sqlstate, "%s", conn->fatal_sqlstate);
     hp_conn_break(conn, &err);
 }

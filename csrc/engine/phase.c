@@ -201,7 +201,11 @@ static void
 break_protocol(hp_conn *conn, const char *text)
 {
     hp_error err;
-    hp_error_set(&err, HP_ERR_INTERNAL, "%s", text);
+    if (hp_is_lack_of_memory(PQerrorMessage(conn->pg))) {
+        hp_error_lack_of_memory(&err, PQerrorMessage(conn->pg));
+    } else {
+        hp_error_set(&err, HP_ERR_INTERNAL, "%s", text);
+    }
     hp_conn_break(conn, &err);
 }
 
@@ -307,6 +311,8 @@ finish_with_failure(hp_conn *conn, hp_request *req)
     const char *state = PQresultErrorField(req->failure, PG_DIAG_SQLSTATE);
     if (state != NULL) {
         snprintf(err.sqlstate, sizeof err.sqlstate, "%s", state);
+    } else if (hp_is_lack_of_memory(PQresultErrorMessage(req->failure))) {
+        hp_error_lack_of_memory(&err, PQresultErrorMessage(req->failure));
     }
     hp_conn_finish(conn, req, &err);
 }
