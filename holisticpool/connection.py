@@ -22,6 +22,7 @@ from holisticpool.codecs import FORMATS, TypeCodec, codec_choices
 from holisticpool.conninfo import connect_config
 from holisticpool.exceptions import InterfaceError, UnsupportedClientFeatureError
 from holisticpool.listeners import ConnectionParameters, ListeningConnection, LoggedQuery
+from holisticpool.portions import Sets, run_sets
 from holisticpool.prepared_stmt import PreparedStatement
 from holisticpool.transaction import Transaction
 from holisticpool.types import ServerVersion, parse_server_version
@@ -117,16 +118,27 @@ class Connection(ListeningConnection):
             check_record_class(record_class)
         return await PreparedStatement._prepare(self, query, name, timeout, record_class)
 
-    def executemany(
-        self, command: str, args: Iterable[Sequence[Any] | Mapping[str, Any]], *, timeout: float | None = None
-    ) -> _core.Operation[None]:
+    def executemany(self, command: str, args: Sets, *, timeout: float | None = None) -> _core.Operation[None]:
         """Execute *command* for each sequence of arguments in *args*: all of them, or none.
 
-        Where they are mappings, *command* has parameters by name, as in fetch(params=).
-        *timeout*, in seconds, is for all executions together.
+        *args* may be any iterable, also an asynchronous one; an iterator is read as
+        the server takes its elements. Where they are mappings, *command* has
+        parameters by name, as in fetch(params=). *timeout*, in seconds, is for all
+        executions together.
         """
-        rows = args if isinstance(args, (list, tuple)) else list(args)
-        return super().executemany(command, rows, timeout=timeout)
+        return run_sets(lambda sets: super(Connection, self).executemany(command, sets, timeout=timeout), args)
+
+    def fetchmany(
+        self, query: str, args: Sets, *, timeout: float | None = None, record_class: type[_core.Record] | None = None
+    ) -> _core.Operation[list[Any]]:
+        """Run *query* for each sequence of arguments in *args*, all or none; the rows of all in one list.
+
+        *args*, *timeout*: as for executemany(); *record_class*: as for fetch().
+        """
+        return run_sets(
+            lambda sets: super(Connection, self).fetchmany(query, sets, timeout=timeout, record_class=record_class),
+            args,
+        )
 
     def close(self, *, timeout: float | None = None) -> _core.Operation[None]:
         """Close the session; a lease is released to its pool instead."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +23,7 @@ from holisticpool.config import PoolConfig, pool_config
 from holisticpool.connection import Connection, check_record_class, running_loop
 from holisticpool.conninfo import connect_config
 from holisticpool.exceptions import InterfaceError, UnsupportedClientFeatureError
+from holisticpool.portions import Sets
 
 __all__ = ("Pool", "create_pool")
 
@@ -137,12 +138,23 @@ class Pool(_core.Pool):
         async with self.acquire() as connection:
             return await getattr(connection, method)(*args, **kwargs)
 
-    async def executemany(
-        self, command: str, args: Iterable[Sequence[Any] | Mapping[str, Any]], *, timeout: float | None = None
-    ) -> None:
-        """Execute *command* for each sequence of arguments in *args*: all of them, or none."""
+    async def executemany(self, command: str, args: Sets, *, timeout: float | None = None) -> None:
+        """Execute *command* for each sequence of arguments in *args*: all of them, or none.
+
+        See Connection.executemany().
+        """
         async with self.acquire() as connection:
             await connection.executemany(command, args, timeout=timeout)
+
+    async def fetchmany(
+        self, query: str, args: Sets, *, timeout: float | None = None, record_class: type[_core.Record] | None = None
+    ) -> list[Any]:
+        """Run *query* for each sequence of arguments in *args*, all or none; the rows of all in one list.
+
+        See Connection.fetchmany().
+        """
+        async with self.acquire() as connection:
+            return await connection.fetchmany(query, args, timeout=timeout, record_class=record_class)
 
     def get_min_size(self) -> int:
         """Connections that are kept at least; known before the pool is open too."""

@@ -7,10 +7,10 @@ by Connection.prepare(), without __init__.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from holisticpool import _core
+from holisticpool.portions import Sets, run_sets
 from holisticpool.type_names import types_of
 from holisticpool.types import Attribute, Type
 
@@ -76,13 +76,13 @@ class PreparedStatement(_core.PreparedStatement):
         self._check("get_attributes")
         return self._attributes
 
-    def executemany(self, args: Iterable[Sequence[Any]], *, timeout: float | None = None) -> _core.Operation[None]:
-        """Execute the statement for each sequence of arguments in *args*: all of them, or none.
+    def executemany(self, args: Sets, *, timeout: float | None = None) -> _core.Operation[None]:
+        """Execute the statement for each sequence of arguments in *args*; see Connection.executemany()."""
+        return run_sets(lambda sets: super(PreparedStatement, self).executemany(sets, timeout=timeout), args)
 
-        *timeout*, in seconds, is for all executions together.
-        """
-        rows = args if isinstance(args, (list, tuple)) else list(args)
-        return super().executemany(rows, timeout=timeout)
+    def fetchmany(self, args: Sets, *, timeout: float | None = None) -> _core.Operation[list[Any]]:
+        """The rows of the statement for each sequence of arguments in *args*; see Connection.fetchmany()."""
+        return run_sets(lambda sets: super(PreparedStatement, self).fetchmany(sets, timeout=timeout), args)
 
     async def explain(self, *args: Any, analyze: bool = False) -> Any:
         """The server's plan for these arguments: EXPLAIN's JSON, as Python objects.

@@ -203,11 +203,27 @@ static PyObject *
 connection_executemany(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"command", "args", "timeout", NULL};
+    ConnectionObject *connection = (ConnectionObject *)self;
     PyObject *command, *sets, *timeout = Py_None;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|$O:executemany", names, &command, &sets, &timeout)) {
         return NULL;
     }
-    return hp_operation_from_sets((ConnectionObject *)self, HP_OP_EXECUTEMANY, command, sets, timeout);
+    return hp_operation_from_sets(connection, HP_OP_EXECUTEMANY, command, sets, timeout,
+                                  connection->pool->record_class);
+}
+
+static PyObject *
+connection_fetchmany(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"query", "args", "timeout", "record_class", NULL};
+    ConnectionObject *connection = (ConnectionObject *)self;
+    PyObject *query, *sets, *timeout = Py_None, *record_class = Py_None;
+    PyTypeObject *class;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|$OO:fetchmany", names, &query, &sets, &timeout, &record_class)) {
+        return NULL;
+    }
+    class = hp_record_class_of(connection->pool, record_class);
+    return class ? hp_operation_from_sets(connection, HP_OP_FETCHMANY, query, sets, timeout, class) : NULL;
 }
 
 static PyObject *
@@ -452,6 +468,9 @@ static PyMethodDef connection_methods[] = {
     {"executemany", KEYWORDS(connection_executemany),
      "executemany($self, command, args, *, timeout=None)\n--\n\nRun a command for each sequence of arguments: all or "
      "none."},
+    {"fetchmany", KEYWORDS(connection_fetchmany),
+     "fetchmany($self, query, args, *, timeout=None, record_class=None)\n--\n\nRun a query for each sequence of "
+     "arguments, all or none; a list of Record."},
     {"close", KEYWORDS(connection_close),
      "close($self, *, timeout=None)\n--\n\nClose the session, or release the lease."},
     {"terminate", connection_terminate, METH_NOARGS,

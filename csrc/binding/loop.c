@@ -94,10 +94,29 @@ bind_set(hp_request *req, int i)
     hp_params_use_set(op_of(req), i);
 }
 
+static void
+hungry(hp_request *req)
+{
+    hp_portions_hungry(op_of(req));
+}
+
+static hp_bind_result
+part(hp_request *req, const PGresult *rows)
+{
+    OperationObject *op = op_of(req);
+    if (op->exception != NULL) {
+        return HP_READY; /* one error is enough */
+    }
+    Py_INCREF(op);
+    int rc = hp_portions_collect(op, rows);
+    return after_user_code(op, rc < 0 ? HP_FAILED : HP_READY);
+}
+
 static hp_stmt *
 renew(hp_request *req)
 {
     OperationObject *op = op_of(req);
+    Py_CLEAR(op->rows);
     hp_stmt *stmt = hp_operation_renew(op);
     if (stmt == NULL) {
         PyErr_Clear(); /* out of memory; the engine reports it */
@@ -116,6 +135,17 @@ finish_lease(OperationObject *op)
         return;
     }
     hp_operation_finish(op, connection, NULL);
+}
+
+static PyObject *
+result_of(OperationObject *op, const PGresult *result)
+{
+    if (op->kind != HP_OP_FETCHMANY) {
+        return hp_plan_result(op, result);
+    }
+    PyObject *rows = op->rows;
+    op->rows = NULL;
+    return rows ? rows : PyList_New(0);
 }
 
 static void
@@ -143,15 +173,19 @@ done(hp_request *req, PGresult *result, const hp_error *err)
     if (op->prepared != NULL) {
         hp_prepared_note_status(op->prepared, op->kind, result);
     }
-    PyObject *value = hp_plan_result(op, result);
+    PyObject *exception = op->exception; /* a part of the result could not be read */
+    op->exception = NULL;
+    PyObject *value = exception == NULL ? result_of(op, result) : NULL;
     PQclear(result);
     if (value != NULL) {
         hp_listeners_log(op, NULL);
         hp_operation_finish(op, value, NULL);
         return;
     }
-    bool outdated = PyErr_ExceptionMatches(op->pool->state->errors.OutdatedSchemaCacheError);
-    PyObject *exception = hp_errors_take();
+    if (exception == NULL) {
+        exception = hp_errors_take();
+    }
+    bool outdated = PyErr_GivenExceptionMatches(exception, op->pool->state->errors.OutdatedSchemaCacheError);
     hp_listeners_log(op, exception);
     hp_operation_finish(op, NULL, exception);
     if (outdated) {
@@ -419,6 +453,8 @@ const hp_callbacks hp_loop_callbacks = {
     .looked_up = looked_up,
     .bind = bind,
     .bind_set = bind_set,
+    .hungry = hungry,
+    .part = part,
     .renew = renew,
     .done = done,
     .released = released,

@@ -229,9 +229,9 @@ sets_of(OperationObject *op, PyObject *names)
         PyObject *values = usable > 0 ? values_of(op, params, names) : NULL;
         if (usable == 0) {
             PyErr_Format(errors_of(op)->ClientDataError,
-                         "invalid input in executemany() sequence element #%zd: a mapping is expected, as the first "
-                         "one is, got %.100s",
-                         i, Py_TYPE(params)->tp_name);
+                         "invalid input in %s() sequence element #%zd: a mapping is expected, as the first one is, got "
+                         "%.100s",
+                         strchr(hp_op_name(op), '.') + 1, op->sets_before + i, Py_TYPE(params)->tp_name);
         }
         if (values == NULL) {
             Py_CLEAR(sets);

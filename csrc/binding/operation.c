@@ -35,15 +35,17 @@ state_of(OperationObject *op)
 }
 
 /* In the order of hp_op_kind. */
-static const char *const POOL_NAMES[] = {"Pool.fetch",   "Pool.fetchrow",    "Pool.fetchval",
-                                         "Pool.execute", "Pool.executemany", "Pool.prepare",
-                                         "Pool.acquire", "Pool.open",        "Pool.close"};
+static const char *const POOL_NAMES[] = {"Pool.fetch",       "Pool.fetchrow",  "Pool.fetchval", "Pool.execute",
+                                         "Pool.executemany", "Pool.fetchmany", "Pool.prepare",  "Pool.acquire",
+                                         "Pool.open",        "Pool.close"};
 static const char *const CONNECTION_NAMES[] = {"Connection.fetch",   "Connection.fetchrow",    "Connection.fetchval",
-                                               "Connection.execute", "Connection.executemany", "Connection.prepare",
-                                               "Connection.acquire", "Connection.open",        "Connection.close"};
-static const char *const PREPARED_NAMES[] = {"PreparedStatement.fetch",       "PreparedStatement.fetchrow",
-                                             "PreparedStatement.fetchval",    "PreparedStatement.execute",
-                                             "PreparedStatement.executemany", "Connection.prepare"};
+                                               "Connection.execute", "Connection.executemany", "Connection.fetchmany",
+                                               "Connection.prepare", "Connection.acquire",     "Connection.open",
+                                               "Connection.close"};
+static const char *const PREPARED_NAMES[] = {
+    "PreparedStatement.fetch",   "PreparedStatement.fetchrow",    "PreparedStatement.fetchval",
+    "PreparedStatement.execute", "PreparedStatement.executemany", "PreparedStatement.fetchmany",
+    "Connection.prepare"};
 
 const char *
 hp_op_name(const OperationObject *op)
@@ -77,8 +79,10 @@ hp_operation_new(PoolObject *pool, ConnectionObject *connection, hp_op_kind kind
     op->prepared = NULL;
     op->kind = kind;
     op->state = HP_OP_NEW;
-    op->blocking = op->cancelled = op->in_engine = false;
-    op->query = op->args = op->named = op->timeout = op->result = op->exception = op->cancel_message = NULL;
+    op->blocking = op->cancelled = op->in_engine = op->in_portions = op->dormant = false;
+    op->sets_before = 0;
+    op->query = op->args = op->named = op->text = op->timeout = op->rows = op->result = op->exception = NULL;
+    op->cancel_message = NULL;
     op->callback = op->context = op->more_callbacks = NULL;
     op->record_class = NULL;
     op->column = 0;
@@ -101,6 +105,7 @@ op_traverse(OperationObject *op, visitproc visit, void *arg)
     Py_VISIT(op->named);
     Py_VISIT(op->timeout);
     Py_VISIT(op->record_class);
+    Py_VISIT(op->rows);
     Py_VISIT(op->result);
     Py_VISIT(op->exception);
     Py_VISIT(op->cancel_message);
@@ -119,8 +124,10 @@ op_clear(OperationObject *op)
     Py_CLEAR(op->query);
     Py_CLEAR(op->args);
     Py_CLEAR(op->named);
+    Py_CLEAR(op->text);
     Py_CLEAR(op->timeout);
     Py_CLEAR(op->record_class);
+    Py_CLEAR(op->rows);
     Py_CLEAR(op->result);
     Py_CLEAR(op->exception);
     Py_CLEAR(op->cancel_message);
@@ -205,8 +212,8 @@ hp_operation_free_list_clear(hp_binding_state *state)
 
 /* ---- the answer ---- */
 
-static void
-wake_up(OperationObject *op)
+void
+hp_operation_wake(OperationObject *op)
 {
     PyObject *callback = op->callback;
     PyObject *context = op->context;
@@ -230,7 +237,7 @@ hp_operation_finish(OperationObject *op, PyObject *result, PyObject *exception)
     op->result = result;
     op->exception = exception;
     op->state = HP_OP_DONE;
-    wake_up(op);
+    hp_operation_wake(op);
 }
 
 void
@@ -334,6 +341,16 @@ deliver(OperationObject *op, PyObject **result)
     return outcome;
 }
 
+/* Ask for the next portion of its sets: the await ends, the operation does not. */
+static PySendResult
+ask_for_portion(OperationObject *op, PyObject **result)
+{
+    op->dormant = true;
+    op->blocking = false;
+    *result = Py_NewRef(Py_True);
+    return PYGEN_RETURN;
+}
+
 static PySendResult
 op_send_result(PyObject *self, PyObject *arg, PyObject **result)
 {
@@ -356,12 +373,24 @@ op_send_result(PyObject *self, PyObject *arg, PyObject **result)
         if (op->state == HP_OP_CLOSED) {
             break;
         }
+        if (hp_portions_are_wanted(op)) {
+            return ask_for_portion(op, result);
+        }
         op->blocking = true;
         *result = Py_NewRef(self);
         return PYGEN_NEXT;
     case HP_OP_DONE:
         return deliver(op, result);
     case HP_OP_PENDING:
+        if (hp_portions_are_wanted(op)) {
+            return ask_for_portion(op, result);
+        }
+        if (op->dormant || op->in_portions) {
+            op->dormant = false;
+            op->blocking = true;
+            *result = Py_NewRef(self);
+            return PYGEN_NEXT;
+        }
         PyErr_Format(PyExc_RuntimeError, "%s is already being awaited", hp_op_name(op));
         return PYGEN_ERROR;
     case HP_OP_CLOSED:
@@ -549,6 +578,9 @@ op_result(PyObject *self, PyObject *unused)
         raise_cancelled(op);
         return NULL;
     }
+    if (op->state == HP_OP_PENDING && op->in_portions) {
+        Py_RETURN_NONE; /* woken up for a portion, and it may have ended otherwise since */
+    }
     if (op->state != HP_OP_DONE) {
         PyErr_SetString(state_of(op)->errors.InvalidStateError, "Result is not set.");
         return NULL;
@@ -710,6 +742,28 @@ op_await(PyObject *self)
     return Py_NewRef(self);
 }
 
+/* ---- sets in portions ---- */
+
+static PyObject *
+op_expect_portions(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return hp_portions_expect((OperationObject *)self);
+}
+
+static PyObject *
+op_feed(PyObject *self, PyObject *args)
+{
+    return hp_portions_feed((OperationObject *)self, args);
+}
+
+static PyObject *
+op_abort(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return hp_portions_abort((OperationObject *)self);
+}
+
 static PyMethodDef op_methods[] = {
     {"send", op_send, METH_O, NULL},
     {"throw", (PyCFunction)(void (*)(void))op_throw, METH_FASTCALL, NULL},
@@ -722,6 +776,9 @@ static PyMethodDef op_methods[] = {
     {"cancelled", op_is_cancelled, METH_NOARGS, NULL},
     {"cancel", (PyCFunction)(void (*)(void))op_cancel, METH_FASTCALL | METH_KEYWORDS, NULL},
     {"get_loop", op_get_loop, METH_NOARGS, NULL},
+    {"_in_portions", op_expect_portions, METH_NOARGS, NULL},
+    {"_feed", op_feed, METH_VARARGS, NULL},
+    {"_abort", op_abort, METH_NOARGS, NULL},
     {"__aenter__", op_aenter, METH_NOARGS, NULL},
     {"__aexit__", (PyCFunction)(void (*)(void))op_aexit, METH_FASTCALL, NULL},
     {"__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, NULL},

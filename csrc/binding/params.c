@@ -98,9 +98,9 @@ raise_data_error(OperationObject *op, int i, Py_ssize_t set, PyObject *value)
     }
     PyObject *cause = hp_errors_take();
     PyObject *repr = shown(value, SHOWN_VALUE_CHARS);
-    PyObject *where = op->kind == HP_OP_EXECUTEMANY
-                          ? PyUnicode_FromFormat(" in element #%zd of executemany() sequence", set)
-                          : PyUnicode_FromString("");
+    PyObject *where = hp_op_has_sets(op) ? PyUnicode_FromFormat(" in element #%zd of %s() sequence",
+                                                                op->sets_before + set, strchr(hp_op_name(op), '.') + 1)
+                                         : PyUnicode_FromString("");
     PyObject *text = repr && where ? PyUnicode_FromFormat("invalid input for query argument $%d%U: %U (%S)", i + 1,
                                                           where, repr, cause)
                                    : NULL;
@@ -213,7 +213,7 @@ hp_params_bind(OperationObject *op, hp_codec_set *codecs)
 {
     hp_plan *plan = hp_plan_for(op, codecs);
     hp_encoded *encoded = &op->encoded;
-    bool many = op->kind == HP_OP_EXECUTEMANY;
+    bool many = hp_op_has_sets(op);
     Py_ssize_t sets = many ? PyTuple_GET_SIZE(op->args) : 1;
     Py_ssize_t given = many || op->args == NULL ? 0 : PyTuple_GET_SIZE(op->args);
     if (plan == NULL) {

@@ -383,6 +383,7 @@ decode_with(OperationObject *op, const hp_plan *plan, const PGresult *result)
     int rows = PQntuples(result);
     switch (op->kind) {
     case HP_OP_FETCH:
+    case HP_OP_FETCHMANY:
         return decode_rows(op, plan, result);
     case HP_OP_FETCHROW:
         if (rows > 0) {
@@ -410,7 +411,7 @@ hp_plan_result(OperationObject *op, const PGresult *result)
         Py_RETURN_NONE;
     }
     if (PQresultStatus(result) != PGRES_TUPLES_OK) {
-        return op->kind == HP_OP_FETCH ? PyList_New(0) : Py_NewRef(Py_None);
+        return op->kind == HP_OP_FETCH || op->kind == HP_OP_FETCHMANY ? PyList_New(0) : Py_NewRef(Py_None);
     }
     const hp_plan *plan = op->plan;
     if (op->req.as_described || plan_fits(plan, result)) {

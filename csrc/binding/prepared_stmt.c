@@ -94,14 +94,14 @@ hp_prepared_note_status(PreparedObject *self, hp_op_kind kind, PGresult *result)
 
 static PyObject *
 new_prepared(ConnectionObject *connection, PyTypeObject *type, PyObject *query, const char *name,
-             PyObject *record_class)
+             PyTypeObject *record_class)
 {
     PreparedObject *self = (PreparedObject *)type->tp_alloc(type, 0);
     if (self == NULL) {
         return NULL;
     }
     self->connection = (ConnectionObject *)Py_NewRef((PyObject *)connection);
-    self->record_class = (PyTypeObject *)Py_NewRef(record_class);
+    self->record_class = (PyTypeObject *)Py_NewRef((PyObject *)record_class);
     self->query = PyUnicode_FromObject(query); /* of a subclass of str the text alone */
     self->stmt = self->query ? new_statement(self->query, name) : NULL;
     if (self->stmt == NULL) {
@@ -148,15 +148,8 @@ hp_prepared_new(ConnectionObject *connection, PyObject *args)
         PyErr_SetString(PyExc_TypeError, "_prepare() makes subclasses of PreparedStatement");
         return NULL;
     }
-    if (record_class == Py_None) {
-        record_class = (PyObject *)connection->pool->record_class;
-    } else if (!PyType_Check(record_class) ||
-               !PyType_IsSubtype((PyTypeObject *)record_class, state->record.RecordType)) {
-        PyErr_Format(state->errors.InterfaceError,
-                     "record_class is expected to be a subclass of holisticpool.Record, got %R", record_class);
-        return NULL;
-    }
-    return new_prepared(connection, (PyTypeObject *)type, query, name, record_class);
+    PyTypeObject *class = hp_record_class_of(connection->pool, record_class);
+    return class ? new_prepared(connection, (PyTypeObject *)type, query, name, class) : NULL;
 }
 
 static int
@@ -206,19 +199,31 @@ prepared_fetchval(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObj
 }
 
 static PyObject *
-prepared_executemany(PyObject *object, PyObject *args, PyObject *kwargs)
+many(PyObject *object, hp_op_kind kind, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"args", "timeout", NULL};
     PreparedObject *self = (PreparedObject *)object;
     PyObject *sets, *timeout = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$O:executemany", names, &sets, &timeout)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$O", names, &sets, &timeout)) {
         return NULL;
     }
-    PyObject *op = hp_operation_from_sets(self->connection, HP_OP_EXECUTEMANY, self->query, sets, timeout);
+    PyObject *op = hp_operation_from_sets(self->connection, kind, self->query, sets, timeout, self->record_class);
     if (op != NULL) {
         ((OperationObject *)op)->prepared = (PreparedObject *)Py_NewRef(object);
     }
     return op;
+}
+
+static PyObject *
+prepared_executemany(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    return many(self, HP_OP_EXECUTEMANY, args, kwargs);
+}
+
+static PyObject *
+prepared_fetchmany(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    return many(self, HP_OP_FETCHMANY, args, kwargs);
 }
 
 static PyObject *
@@ -332,6 +337,9 @@ static PyMethodDef prepared_methods[] = {
     {"executemany", KEYWORDS(prepared_executemany),
      "executemany($self, args, *, timeout=None)\n--\n\nExecute the statement for each sequence of arguments: all or "
      "none."},
+    {"fetchmany", KEYWORDS(prepared_fetchmany),
+     "fetchmany($self, args, *, timeout=None)\n--\n\nExecute the statement for each sequence of arguments, all or "
+     "none; a list of Record."},
     {"_describe", prepared_describe, METH_O, NULL},
     {"_check", prepared_check, METH_O, NULL},
     {NULL, NULL, 0, NULL},

@@ -38,6 +38,20 @@ take_rows(OperationObject *op, PyObject *value)
     return 0;
 }
 
+PyTypeObject *
+hp_record_class_of(PoolObject *pool, PyObject *object)
+{
+    if (object == Py_None) {
+        return pool->record_class;
+    }
+    if (!PyType_Check(object) || !PyType_IsSubtype((PyTypeObject *)object, pool->state->record.RecordType)) {
+        PyErr_Format(pool->state->errors.InterfaceError,
+                     "record_class is expected to be a subclass of holisticpool.Record, got %R", object);
+        return NULL;
+    }
+    return (PyTypeObject *)object;
+}
+
 /* Keywords that the four statement methods take, besides query and arguments. */
 static int
 take_keyword(OperationObject *op, PyObject *name, PyObject *value)
@@ -48,16 +62,13 @@ take_keyword(OperationObject *op, PyObject *name, PyObject *value)
     }
     if (PyUnicode_CompareWithASCIIString(name, "record_class") == 0 &&
         (op->kind == HP_OP_FETCH || op->kind == HP_OP_FETCHROW)) {
-        PyTypeObject *record = state_of(op)->record.RecordType;
-        if (value == Py_None) {
-            return 0;
-        }
-        if (!PyType_Check(value) || !PyType_IsSubtype((PyTypeObject *)value, record)) {
-            PyErr_Format(state_of(op)->errors.InterfaceError,
-                         "record_class is expected to be a subclass of holisticpool.Record, got %R", value);
+        PyTypeObject *class = hp_record_class_of(op->pool, value);
+        if (class == NULL) {
             return -1;
         }
-        Py_XSETREF(op->record_class, (PyTypeObject *)Py_NewRef(value));
+        if (value != Py_None) {
+            Py_XSETREF(op->record_class, (PyTypeObject *)Py_NewRef((PyObject *)class));
+        }
         return 0;
     }
     if (PyUnicode_CompareWithASCIIString(name, "rows") == 0 &&
@@ -154,11 +165,11 @@ hp_operation_from_prepared(PreparedObject *prepared, hp_op_kind kind, PyObject *
 
 PyObject *
 hp_operation_from_sets(ConnectionObject *connection, hp_op_kind kind, PyObject *query, PyObject *sets,
-                       PyObject *timeout)
+                       PyObject *timeout, PyTypeObject *record_class)
 {
     OperationObject *op = hp_operation_new(connection->pool, connection, kind);
     if (op != NULL) {
-        op->record_class = (PyTypeObject *)Py_NewRef((PyObject *)connection->pool->record_class);
+        op->record_class = (PyTypeObject *)Py_NewRef((PyObject *)record_class);
         op->query = Py_NewRef(query);
         op->args = Py_NewRef(sets);
         op->timeout = Py_NewRef(timeout);
@@ -270,51 +281,13 @@ acquire_now(OperationObject *op)
     return 1;
 }
 
-/* (sequence, ...) -> tuple of tuples */
-static int
-freeze_sets(OperationObject *op)
-{
-    PyObject *sets = PySequence_Tuple(op->args);
-    if (sets == NULL) {
-        return -1;
-    }
-    Py_SETREF(op->args, sets);
-    if (hp_named_apply_sets(op) < 0) {
-        return -1;
-    }
-    sets = op->args;
-    PyObject *frozen = PyTuple_New(PyTuple_GET_SIZE(sets));
-    for (Py_ssize_t i = 0; frozen != NULL && i < PyTuple_GET_SIZE(sets); i++) {
-        PyObject *item = PyTuple_GET_ITEM(sets, i);
-        PyObject *set = NULL;
-        if (PyUnicode_Check(item) || PyBytes_Check(item) || PyDict_Check(item) || !PySequence_Check(item)) {
-            PyErr_Format(state_of(op)->errors.ClientDataError,
-                         "invalid input in executemany() sequence element #%zd: a sequence of arguments is expected, "
-                         "got %.100s",
-                         i, Py_TYPE(item)->tp_name);
-        } else {
-            set = PySequence_Tuple(item);
-        }
-        if (set == NULL) {
-            Py_CLEAR(frozen);
-            break;
-        }
-        PyTuple_SET_ITEM(frozen, i, set);
-    }
-    if (frozen == NULL) {
-        return -1;
-    }
-    Py_SETREF(op->args, frozen);
-    return 0;
-}
-
 static hp_request_kind
 request_kind(const OperationObject *op)
 {
     if (op->kind == HP_OP_ACQUIRE) {
         return HP_REQ_LEASE;
     }
-    if (op->kind == HP_OP_EXECUTEMANY) {
+    if (hp_op_has_sets(op)) {
         return HP_REQ_BATCH;
     }
     /* As in asyncpg: without arguments execute() takes a script. */
@@ -420,17 +393,10 @@ prepare_request(OperationObject *op)
     if (op->kind == HP_OP_ACQUIRE) {
         return 0;
     }
-    if (op->kind == HP_OP_EXECUTEMANY) {
-        if (freeze_sets(op) < 0) {
-            return -1;
-        }
-        if (PyTuple_GET_SIZE(op->args) > INT_MAX) {
-            PyErr_SetString(PyExc_OverflowError, "too many elements for executemany()");
-            return -1;
-        }
-        req->sets = (int)PyTuple_GET_SIZE(op->args);
+    if (hp_op_has_sets(op) && hp_portions_take(op) < 0) {
+        return -1;
     }
-    if (op->kind != HP_OP_EXECUTEMANY && op->args != NULL && PyTuple_GET_SIZE(op->args) > HP_MAX_PARAMS) {
+    if (!hp_op_has_sets(op) && op->args != NULL && PyTuple_GET_SIZE(op->args) > HP_MAX_PARAMS) {
         PyErr_Format(state_of(op)->errors.InterfaceError, "a query takes at most %d arguments, %zd were passed",
                      HP_MAX_PARAMS, PyTuple_GET_SIZE(op->args));
         return -1;
@@ -498,7 +464,11 @@ hp_operation_start(OperationObject *op)
     }
     if (op->req.kind == HP_REQ_BATCH && op->req.sets == 0) {
         hp_listeners_log_unsent(op, NULL);
-        hp_operation_finish(op, Py_NewRef(Py_None), NULL);
+        PyObject *nothing = op->kind == HP_OP_FETCHMANY ? PyList_New(0) : Py_NewRef(Py_None);
+        if (nothing == NULL) {
+            return -1;
+        }
+        hp_operation_finish(op, nothing, NULL);
         return 0;
     }
     return submit(op);

@@ -127,6 +127,7 @@ typedef enum hp_op_kind {
     HP_OP_FETCHVAL,
     HP_OP_EXECUTE,
     HP_OP_EXECUTEMANY,
+    HP_OP_FETCHMANY,
     HP_OP_PREPARE,
     HP_OP_ACQUIRE,
     HP_OP_OPEN,
@@ -198,9 +199,14 @@ typedef struct OperationObject {
     bool blocking; /* _asyncio_future_blocking */
     bool cancelled;
     bool in_engine;             /* the engine knows req, and we own ourselves */
+    bool in_portions;           /* its sets come in portions: portions.c */
+    bool dormant;               /* PENDING, and no task is suspended on it */
     PyObject *query;            /* str */
-    PyObject *args;             /* tuple; EXECUTEMANY: list or tuple of sequences */
+    PyObject *args;             /* tuple; with sets: list or tuple of sequences */
     PyObject *named;            /* params=: a mapping, until named.c has made args of it; else NULL */
+    PyObject *text;             /* in portions: the query as it was given */
+    Py_ssize_t sets_before;     /* in the portions before */
+    PyObject *rows;             /* FETCHMANY: list of those that have come, or NULL */
     PyObject *timeout;          /* as given; NULL: not given */
     PyTypeObject *record_class; /* of the rows; dict itself for rows="dict" */
     Py_ssize_t column;
@@ -224,6 +230,33 @@ void hp_operation_finish(OperationObject *op, PyObject *result, PyObject *except
 /* ... the exception being the one that is set. */
 void hp_operation_finish_with_error(OperationObject *op);
 const char *hp_op_name(const OperationObject *op);
+/* Have its task resumed. */
+void hp_operation_wake(OperationObject *op);
+
+static inline bool
+hp_op_has_sets(const OperationObject *op)
+{
+    return op->kind == HP_OP_EXECUTEMANY || op->kind == HP_OP_FETCHMANY;
+}
+
+/* ---- portions.c ---- */
+
+/* The sets in op->args, or the first portion of them, into op and its request. 0, or -1 with an exception. */
+int hp_portions_take(OperationObject *op);
+static inline bool
+hp_portions_are_wanted(const OperationObject *op)
+{
+    return op->in_portions && op->state == HP_OP_PENDING && op->req.hungry;
+}
+/* ... from now on. */
+void hp_portions_hungry(OperationObject *op);
+/* Add the rows of one set to op->rows. 0, or -1 with an exception. */
+int hp_portions_collect(OperationObject *op, const PGresult *result);
+/* Methods of Operation for portions.py: _in_portions(), before it is awaited; _feed(sets, more); _abort(), which
+ * is true if it has to be awaited once more. */
+PyObject *hp_portions_expect(OperationObject *op);
+PyObject *hp_portions_feed(OperationObject *op, PyObject *args);
+PyObject *hp_portions_abort(OperationObject *op);
 
 /* ---- wakeup.c ---- */
 
@@ -244,6 +277,8 @@ int hp_finished_type_init(PyObject *module, hp_binding_state *state);
 /* The first await. 0: started, or finished already; -1: an exception is set,
  * nothing was started. */
 int hp_operation_start(OperationObject *op);
+/* Borrowed: the class of rows for what was given as record_class=; NULL with an exception. */
+PyTypeObject *hp_record_class_of(PoolObject *pool, PyObject *object);
 /* The methods fetch, fetchrow, fetchval, execute of pool and connection: parse
  * the arguments of a METH_FASTCALL | METH_KEYWORDS call. New reference. */
 PyObject *hp_operation_from_call(PoolObject *pool, ConnectionObject *connection, hp_op_kind kind, PyObject *const *args,
@@ -251,9 +286,9 @@ PyObject *hp_operation_from_call(PoolObject *pool, ConnectionObject *connection,
 /* The same of a prepared statement, which has the query. */
 PyObject *hp_operation_from_prepared(PreparedObject *prepared, hp_op_kind kind, PyObject *const *args, Py_ssize_t nargs,
                                      PyObject *kwnames);
-/* One of executemany() on a lease. */
+/* One of executemany() or fetchmany() on a lease. */
 PyObject *hp_operation_from_sets(ConnectionObject *connection, hp_op_kind kind, PyObject *query, PyObject *sets,
-                                 PyObject *timeout);
+                                 PyObject *timeout, PyTypeObject *record_class);
 /* New reference: the statement that takes the place of op's, which is out of date; NULL with an exception. */
 hp_stmt *hp_operation_renew(OperationObject *op);
 /* Seconds as a Python object to microseconds. None: HP_NEVER. 0, or -1 with an exception. */

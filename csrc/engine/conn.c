@@ -384,12 +384,10 @@ hp_conn_abandon(hp_conn *conn, hp_request *req)
         return;
     }
     if (hp_batch_is_feeding(req)) {
-        /* Its synchronisation point would commit a part of the batch; without
-         * one, closing makes the server roll it back. */
-        hp_error err;
-        hp_error_set(&err, HP_ERR_LOST, "a batch was abandoned while it was being sent");
-        hp_conn_break(conn, &err);
-        return;
+        hp_batch_abort(conn, req);
+        if (conn->state != HP_CONN_READY) {
+            return;
+        }
     }
     conn->open_deadline = now + conn->env->cancel_timeout;
     if (hp_timer_start(&conn->env->reactor, &conn->timer, now + CANCEL_AGAIN_US) < 0) {

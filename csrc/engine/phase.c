@@ -138,10 +138,9 @@ send_execute(hp_conn *conn, hp_request *req)
 {
     begin_phase(req, HP_PHASE_EXECUTE);
     req->sets_sent = req->sets_done = 0;
-    if (enter_pipeline(conn) < 0) {
-        goto error;
-    }
-    if (hp_prepared_send_closes(conn, req) < 0) {
+    req->portion_sent = 0;
+    req->in_block = PQtransactionStatus(conn->pg) == PQTRANS_INTRANS;
+    if (enter_pipeline(conn) < 0 || hp_prepared_send_closes(conn, req) < 0 || hp_batch_begin(conn, req) < 0) {
         goto error;
     }
     req->was_prepared = hp_prepared_is(conn, req->stmt); /* after the closes, which may take the unnamed one's place */
@@ -403,7 +402,7 @@ executed(hp_conn *conn, hp_request *req)
     }
     const char *state = PQresultErrorField(req->failure, PG_DIAG_SQLSTATE);
     hp_prepared_forget(conn, req->stmt, req->prepare_failed || strcmp(state, "26000") == 0);
-    if (req->retried || PQtransactionStatus(conn->pg) != PQTRANS_IDLE) {
+    if (req->retried || req->continued || PQtransactionStatus(conn->pg) != PQTRANS_IDLE) {
         renew_for_others(conn, req);
         finish_with_failure(conn, req);
         return;
@@ -515,6 +514,18 @@ take_error(hp_conn *conn, hp_request *req, hp_step step, PGresult *res)
     PQclear(res);
 }
 
+/* The rows of one set of a batch. Code of the user's may have ended the request. */
+static void
+take_part(hp_conn *conn, hp_request *req, PGresult *res)
+{
+    if (conn->env->up->part(req, res) == HP_GONE) {
+        PQclear(res);
+        return;
+    }
+    PQclear(req->result);
+    req->result = res;
+}
+
 static void
 take_result(hp_conn *conn, hp_request *req, hp_step step, PGresult *res)
 {
@@ -523,8 +534,10 @@ take_result(hp_conn *conn, hp_request *req, hp_step step, PGresult *res)
     case PGRES_TUPLES_OK:
     case PGRES_COMMAND_OK:
     case PGRES_EMPTY_QUERY:
-        if (step == HP_STEP_CLOSE || step == HP_STEP_PREPARE) {
+        if (step == HP_STEP_CLOSE || step == HP_STEP_PREPARE || step == HP_STEP_TEXT) {
             PQclear(res);
+        } else if (step == HP_STEP_EXECUTE && req->collects && !req->abandoned) {
+            take_part(conn, req, res);
         } else {
             PQclear(req->result);
             req->result = res;

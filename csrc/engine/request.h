@@ -60,6 +60,7 @@ typedef enum hp_step {
     HP_STEP_DESCRIBE,
     HP_STEP_LOOKUP,
     HP_STEP_EXECUTE,
+    HP_STEP_TEXT, /* transaction control around a batch */
     HP_STEP_SYNC,
     HP_STEP_SCRIPT
 } hp_step;
@@ -90,7 +91,9 @@ typedef struct hp_request {
     bool bound;             /* params are for `stmt` as it is described ... */
     const void *bound_for;  /* ... and for a session with this `user` */
     int result_format;      /* 1 binary, 0 text: set with params */
-    int sets;               /* BATCH: how many */
+    int sets;               /* BATCH: how many the binding has encoded, of a portion or in all */
+    bool more;              /* BATCH: another portion may come, see batch.h */
+    bool collects;          /* BATCH: up->part() wants the rows of each set */
     const char *lookup_sql; /* set by the binding when it answers HP_LOOKUP */
     const char *lookup_arg; /* its one text parameter */
 
@@ -98,7 +101,12 @@ typedef struct hp_request {
     hp_phase phase;
     unsigned char steps[HP_MAX_STEPS];
     int nsteps, step;
-    int sets_sent, sets_done;
+    uint64_t sets_sent, sets_done;
+    int portion_sent;   /* BATCH: of `sets` */
+    bool hungry;        /* BATCH: the next portion is waited for */
+    bool continued;     /* BATCH: the first portion is gone, so that it cannot start over */
+    bool in_block;      /* EXECUTE: in a transaction of the caller's */
+    bool savepoint;     /* BATCH: was set in front of the first portion */
     bool was_prepared;  /* EXECUTE relied on a statement prepared earlier on the session */
     bool was_described; /* ... described before this request was */
     bool as_described;  /* its rows can only have the columns that stmt describes */
@@ -136,8 +144,12 @@ typedef struct hp_callbacks {
     /* Fill req->params, result_format and bound_for for req->stmt on a session
      * whose `user` is given (BATCH: encode all sets). 0, or -1: FAILED, or 1: GONE. */
     int (*bind)(hp_request *req, const void *session_user);
-    /* BATCH: fill req->params with set i of the ones encoded. */
+    /* BATCH: fill req->params with set i of the ones encoded last. */
     void (*bind_set)(hp_request *req, int i);
+    /* BATCH: all sets of the portion are sent, and more may come: hp_batch_continue(). Runs no code of the user. */
+    void (*hungry)(hp_request *req);
+    /* BATCH that collects: the rows of one set (borrowed). READY or GONE. */
+    hp_bind_result (*part)(hp_request *req, const PGresult *rows);
     /* A new statement for the text of req->stmt (new reference), or NULL: out of memory. */
     hp_stmt *(*renew)(hp_request *req);
     /* The answer, or why there is none (err != NULL). Steals result, which is
