@@ -18,7 +18,7 @@ from bench.process import DriverError
 from bench.report import tables
 from bench.results import add_output_options, note, publish
 from bench.server import Target, add_server_options, open_target
-from bench.workloads import WORKLOADS
+from bench.workloads import FETCHES, WORKLOADS
 
 __all__ = ["add_arguments", "run", "tables"]
 
@@ -35,9 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--workloads",
         type=lambda text: chosen(tuple(WORKLOADS), text),
-        default=list(WORKLOADS),
+        default=list(FETCHES),
         metavar="A,B",
-        help=f"of {', '.join(WORKLOADS)} (default: all)",
+        help=f"of {', '.join(WORKLOADS)} (default: {', '.join(FETCHES)})",
     )
     group.add_argument(
         "--tasks",

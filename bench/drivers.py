@@ -29,12 +29,15 @@ class Driver(ABC):
     module: ClassVar[str]
 
     @abstractmethod
-    async def open(self, dsn: str, size: int) -> None:
-        """Connects, with `size` connections open at the end where the driver allows to ask for that."""
+    async def open(self, dsn: str, size: int, **keywords: Any) -> None:
+        """Connects, with `size` connections open at the end where the driver allows to ask for that.
+
+        `keywords` go to what makes the pool.
+        """
 
     @abstractmethod
     def call(self, workload: Workload) -> Call:
-        """A callable that takes the key and returns an awaitable of all rows, decoded."""
+        """A callable that takes the key and returns an awaitable of all rows, decoded, or of the status."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -65,17 +68,21 @@ class AsyncpgApi(Driver):
     def __init__(self) -> None:
         self._pool: Any = None
 
-    async def open(self, dsn: str, size: int) -> None:
+    async def open(self, dsn: str, size: int, **keywords: Any) -> None:
         module = importlib.import_module(self.module)
-        self._pool = await module.create_pool(
-            dsn, min_size=size, max_size=size, max_queries=self.MAX_QUERIES, **self._options()
-        )
+        options = {"min_size": size, "max_size": size, "max_queries": self.MAX_QUERIES, **self._options(), **keywords}
+        self._pool = await module.create_pool(dsn, **options)
 
     def _options(self) -> dict[str, Any]:
         return {}
 
+    @property
+    def pool(self) -> Any:
+        """The pool itself, for what bench/chores.py does with it."""
+        return self._pool
+
     def call(self, workload: Workload) -> Call:
-        return functools.partial(self._pool.fetch, workload.sql)
+        return functools.partial(getattr(self._pool, workload.method), workload.sql)
 
     async def close(self) -> None:
         await self._pool.close()
@@ -102,7 +109,11 @@ class Leased(AsyncpgApi):
             async with acquire() as connection:
                 return await connection.fetch(sql, key)
 
-        return leased_fetch
+        async def leased_execute(key: int) -> Any:
+            async with acquire() as connection:
+                return await connection.execute(sql, key)
+
+        return leased_fetch if workload.method == "fetch" else leased_execute
 
 
 class Holisticpool(AsyncpgApi):
@@ -112,6 +123,26 @@ class Holisticpool(AsyncpgApi):
 
     def libpq_version(self) -> int | None:
         return int(importlib.import_module("holisticpool._core").libpq_version())
+
+
+class HolisticpoolExclusive(Holisticpool):
+    """One statement at a time on each connection."""
+
+    name = "holisticpool-exclusive"
+    title = "holisticpool, pipeline off"
+
+    def _options(self) -> dict[str, Any]:
+        return {"pipeline": "off"}
+
+
+class HolisticpoolPipelined(Holisticpool):
+    """Statements of several tasks share a connection where that helps."""
+
+    name = "holisticpool-pipelined"
+    title = "holisticpool, pipeline auto"
+
+    def _options(self) -> dict[str, Any]:
+        return {"pipeline": "auto"}
 
 
 class HolisticpoolLeased(Leased, Holisticpool):
@@ -156,14 +187,15 @@ class AsyncpgBare(Driver):
         self._free: deque[Any] = deque()
         self._waiters: deque[asyncio.Future[Any]] = deque()
 
-    async def open(self, dsn: str, size: int) -> None:
+    async def open(self, dsn: str, size: int, **keywords: Any) -> None:
         module = importlib.import_module(self.module)
         for _ in range(size):
-            self._connections.append(await module.connect(dsn))
+            self._connections.append(await module.connect(dsn, **keywords))
         self._free.extend(self._connections)
 
     def call(self, workload: Workload) -> Call:
         free, waiters, sql = self._free, self._waiters, workload.sql
+        run = getattr(type(self._connections[0]), workload.method)
         new_future = asyncio.get_running_loop().create_future
 
         async def bare_fetch(key: int) -> Any:
@@ -173,7 +205,7 @@ class AsyncpgBare(Driver):
                 waiter = new_future()
                 waiters.append(waiter)
                 connection = await waiter
-            result = await connection.fetch(sql, key)
+            result = await run(connection, sql, key)
             if waiters:
                 waiters.popleft().set_result(connection)
             else:
@@ -197,7 +229,7 @@ class PsycopgPool(Driver):
     def __init__(self) -> None:
         self._pool: Any = None
 
-    async def open(self, dsn: str, size: int) -> None:
+    async def open(self, dsn: str, size: int, **keywords: Any) -> None:
         implementation = importlib.import_module("psycopg.pq").__impl__
         if implementation != "c":
             raise RuntimeError(f"psycopg uses its {implementation!r} implementation, not 'c'")
@@ -208,12 +240,14 @@ class PsycopgPool(Driver):
             max_size=size,
             open=False,
             kwargs={"autocommit": True, "prepare_threshold": 0},
+            **keywords,
         )
         await self._pool.open(wait=True)
 
     def call(self, workload: Workload) -> Call:
         connection_of = self._pool.connection
         sql = workload.sql.replace("$1", "%s")
+        _only_fetches(workload)
 
         async def pooled_fetch(key: int) -> Any:
             async with connection_of() as connection:
@@ -250,12 +284,13 @@ class Psqlpy(Driver):
     def __init__(self) -> None:
         self._pool: Any = None
 
-    async def open(self, dsn: str, size: int) -> None:
+    async def open(self, dsn: str, size: int, **keywords: Any) -> None:
         module = importlib.import_module(self.module)
-        self._pool = module.ConnectionPool(dsn=dsn, max_db_pool_size=size)
+        self._pool = module.ConnectionPool(dsn=dsn, max_db_pool_size=size, **keywords)
 
     def call(self, workload: Workload) -> Call:
         acquire, sql = self._pool.acquire, workload.sql
+        _only_fetches(workload)
 
         async def pooled_fetch(key: int) -> Any:
             async with acquire() as connection:
@@ -279,10 +314,17 @@ class Psqlpy(Driver):
             connection.close()
 
 
+def _only_fetches(workload: Workload) -> None:
+    if workload.method != "fetch":
+        raise RuntimeError(f"{workload.name} is measured with drivers that have asyncpg's interface")
+
+
 DRIVERS: dict[str, type[Driver]] = {
     driver.name: driver
     for driver in (
         Holisticpool,
+        HolisticpoolExclusive,
+        HolisticpoolPipelined,
         HolisticpoolLeased,
         Asyncpg,
         AsyncpgLeased,

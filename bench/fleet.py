@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bench.drivers import DRIVERS
 from bench.process import LOOPS, DriverError, DriverProcess
@@ -15,6 +17,7 @@ from bench.server import Target
 
 POOL_SIZE = 8
 HALF_CORE = 0.5
+OURS = "holisticpool"
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,31 @@ def add_driver_options(
         help=f"of {', '.join(LOOPS)} (default: {', '.join(loops)})",
     )
     group.add_argument("--pool-size", type=int, default=POOL_SIZE, metavar="N", help="connections (default: 8)")
+    group.add_argument(
+        "--pool",
+        type=keyword,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a keyword for create_pool() of every holisticpool driver, e.g. pipeline=16; can be repeated",
+    )
+
+
+def keyword(text: str) -> tuple[str, Any]:
+    """`NAME=VALUE` as a pair, for argparse's `type`; a value that is no JSON is text."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"{text!r} is no NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+def opening(options: argparse.Namespace, driver: str, target: Target) -> dict[str, Any]:
+    """The arguments of the command `open` for one driver."""
+    keywords = dict(options.pool) if DRIVERS[driver].module == OURS else {}
+    return {"driver": driver, "dsn": target.dsn, "size": options.pool_size, "keywords": keywords}
 
 
 @contextlib.contextmanager
@@ -74,7 +102,7 @@ def open_fleet(
                 quota = stack.enter_context(CpuQuota(HALF_CORE)) if half_core else None
                 process = stack.enter_context(DriverProcess(loop, quota=quota))
                 try:
-                    opened = process.ask("open", driver=driver, dsn=target.dsn, size=options.pool_size)
+                    opened = process.ask("open", **opening(options, driver, target))
                     for workload in workloads:
                         process.ask("verify", workload=workload)
                 except DriverError as error:

@@ -1,36 +1,51 @@
 """`python -m bench instructions`: user-space instructions per query, counted by valgrind's callgrind.
 
-Unlike times, counts hardly vary from run to run or machine to machine, so that CI can watch them. Each figure is the
-difference of two runs that differ only in the number of queries, divided by that number: the interpreter's start,
-imports, connecting and warm caches cancel out. Under valgrind the client is some fifty times slower than the server, so
-answers are there whenever it looks: batching is at its best, and the figures are the work per query, not per wake-up.
+Unlike times, counts hardly vary from run to run or machine to machine, so that CI can watch them: --record writes those
+of WATCHED to a file and --check compares with it. They depend on the CPython and on the libpq, so that the file has
+them for each pair. Each figure is the difference of two runs that differ only in the number of queries, divided by that
+number: the interpreter's start, imports, connecting and warm caches cancel out. Under valgrind the client is some fifty
+times slower than the server, so answers are there whenever it looks: batching is at its best, and the figures are the
+work per query, not per wake-up. A server that has to wait for a processor makes that untrue and only adds to a count:
+--check counts again what seems to have grown.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import platform
 import re
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 from bench.drivers import DRIVERS, REFERENCE
 from bench.figures import Table, number, ratio, times
-from bench.fleet import add_driver_options, chosen
+from bench.fleet import add_driver_options, chosen, opening
 from bench.process import DriverError, DriverProcess
-from bench.results import add_output_options, note, publish, read
-from bench.server import Target, add_server_options, open_target
-from bench.workloads import ROW, ROWS, WORKLOADS
+from bench.results import add_output_options, note, publish
+from bench.server import ROOT, Target, add_server_options, open_target
+from bench.workloads import COMMAND, ROW, ROWS, WORKLOADS
 
 POOLS = ("holisticpool", "asyncpg")
-OURS = "holisticpool"
 TASKS = 20
 WARM_UP_EACH = 25
 FEW_EACH = 5
 MANY_EACH = 55
 TOLERANCE = 0.05
+TRIES = 3
 TIMEOUT_SECONDS = 600.0
+RECORDED = ROOT / "bench" / "recorded-instructions.json"
+WATCHED = (
+    ("holisticpool", ROW.name),
+    ("holisticpool", ROWS.name),
+    ("holisticpool", COMMAND.name),
+    ("holisticpool-lease", ROW.name),
+)
+"""Driver and statement of each count that --check watches: pool.fetch of one row and of many, pool.execute, a lease."""
+Row = dict[str, Any]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,14 +59,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"of {', '.join(WORKLOADS)} (default: {ROW.name}, {ROWS.name})",
     )
     group.add_argument("--tasks", type=int, default=TASKS, help=f"concurrent tasks (default: {TASKS})")
+    group = parser.add_argument_group("watching, which measures a fixed choice of holisticpool's calls")
     group.add_argument(
         "--check",
         type=Path,
+        nargs="?",
+        const=RECORDED,
         metavar="FILE",
-        help="compare holisticpool's figures with an earlier run's raw figures; exit status 1 if one has grown",
+        help=f"compare with the figures recorded there (default: {RECORDED.name}); exit status 1 if one has grown",
     )
     group.add_argument(
         "--tolerance", type=fraction, default=TOLERANCE, metavar="5%", help="what --check lets pass (default: 5%%)"
+    )
+    group.add_argument(
+        "--record", type=Path, nargs="?", const=RECORDED, metavar="FILE", help="write the figures there instead"
     )
     add_server_options(parser)
     add_output_options(parser)
@@ -62,34 +83,40 @@ def run(options: argparse.Namespace) -> int:
     if shutil.which("valgrind") is None:
         note("bench: valgrind is not installed (Debian: apt-get install valgrind)")
         return 2
-    rows = []
+    began = time.monotonic()
+    watching = options.check or options.record
+    cells = WATCHED if watching else [(driver, name) for driver in options.drivers for name in options.workloads]
+    libpq: dict[str, int] = {}
+    rows: list[Row] = []
     with open_target(options) as target:
         for loop in options.loops:
-            for driver in options.drivers:
-                for workload in options.workloads:
-                    note(f"{driver}, {loop}, {workload}")
-                    try:
-                        counted = per_query(driver, loop, workload, options.tasks, options.pool_size, target)
-                    except DriverError as error:
-                        note(f"without {driver} on {loop}: {error}")
-                        continue
-                    rows.append({"driver": driver, "loop": loop, "workload": workload, "instructions": counted})
+            for driver, workload in cells:
+                note(f"{driver}, {loop}, {workload}")
+                try:
+                    counted = per_query(driver, loop, workload, options, target, libpq)
+                except DriverError as error:
+                    note(f"without {driver} on {loop}: {error}")
+                    continue
+                rows.append({"driver": driver, "loop": loop, "workload": workload, "instructions": counted})
         server = target.description
-    publish("instructions", options, server, {"rows": rows}, tables)
-    if not rows:
-        return 1
-    if options.check is None:
-        return 0
-    complaints = growth(rows, read(options.check)["rows"], options.tolerance)
-    for complaint in complaints:
-        print(complaint)
-    return 1 if complaints else 0
+        if watching and len(rows) < len(cells) * len(options.loops):
+            return 1
+        if options.record is not None:
+            record(options.record, environment_of(libpq), rows)
+        if options.check is not None:
+            return _check(options, target, libpq, rows, began)
+    if not watching:
+        publish("instructions", options, server, {"libpq": libpq, "rows": rows}, tables)
+    return 0 if rows else 1
 
 
-def per_query(driver: str, loop: str, workload: str, tasks: int, pool_size: int, target: Target) -> float:
-    """Instructions that one more query costs. Raises DriverError."""
-    few, many = (_count(driver, loop, workload, tasks, pool_size, target, each=each) for each in (FEW_EACH, MANY_EACH))
-    return (many - few) / (tasks * (MANY_EACH - FEW_EACH))
+def per_query(
+    driver: str, loop: str, workload: str, options: argparse.Namespace, target: Target, libpq: dict[str, int]
+) -> float:
+    """Instructions that one more query costs; the driver's libpq goes into `libpq`. Raises DriverError."""
+    few, many = (_count(driver, loop, workload, options, target, libpq, each=each) for each in (FEW_EACH, MANY_EACH))
+    queries: int = options.tasks * (MANY_EACH - FEW_EACH)
+    return (many - few) / queries
 
 
 def tables(document: dict[str, Any]) -> list[Table]:
@@ -109,27 +136,78 @@ def tables(document: dict[str, Any]) -> list[Table]:
     return [Table(head, lines, title=title, left=2)]
 
 
-def growth(now: list[dict[str, Any]], before: list[dict[str, Any]], tolerance: float) -> list[str]:
-    """A sentence for each figure of ours that has grown by more than `tolerance`, or that has nothing to compare with.
+# ---- recorded figures ----
 
-    The peers are left out: what they cost is not ours to keep.
-    """
-    earlier = {(row["driver"], row["loop"], row["workload"]): row["instructions"] for row in before}
+
+def environment_of(libpq: dict[str, int]) -> str:
+    """What counts depend on, as the file names it."""
+    python = ".".join(platform.python_version_tuple()[:2])
+    return f"CPython {python}, libpq {max(libpq.values()) // 10_000}, {platform.machine()}"
+
+
+def name_of(row: Row) -> str:
+    return f"{row['driver']}, {row['loop']}, {row['workload']}"
+
+
+def record(path: Path, where: str, rows: list[Row]) -> None:
+    """Puts the figures of this environment into the file, beside those of others."""
+    recorded = json.loads(path.read_text()) if path.exists() else {}
+    recorded[where] = {name_of(row): round(row["instructions"]) for row in rows}
+    path.write_text(json.dumps(recorded, indent=2, sort_keys=True) + "\n")
+    note(f"recorded for {where}: {path}")
+
+
+def growth(now: list[Row], before: dict[str, float], tolerance: float) -> list[str]:
+    """A sentence for each figure that has grown by more than `tolerance`, or that has nothing to compare with."""
     complaints = []
     for row in now:
-        if DRIVERS[row["driver"]].module != OURS:
-            continue
-        name = f"{row['driver']}, {row['loop']}, {row['workload']}"
-        was = earlier.get((row["driver"], row["loop"], row["workload"]))
+        was = before.get(name_of(row))
         if was is None:
-            complaints.append(f"{name}: no earlier figure to compare with")
+            complaints.append(f"{name_of(row)}: no figure is recorded to compare with")
         elif row["instructions"] > was * (1 + tolerance):
             grown = row["instructions"] / was - 1
             complaints.append(
-                f"{name}: {row['instructions']:,.0f} instructions per query, {grown:.1%} more than {was:,.0f}"
+                f"{name_of(row)}: {row['instructions']:,.0f} instructions per query, {grown:.1%} more than {was:,.0f}"
                 f" (allowed: {tolerance:.1%})"
             )
     return complaints
+
+
+def _check(options: argparse.Namespace, target: Target, libpq: dict[str, int], rows: list[Row], began: float) -> int:
+    """Prints every figure beside the recorded one, and at the end a line as pytest's; the exit status."""
+    where = environment_of(libpq)
+    recorded = json.loads(options.check.read_text())
+    before = recorded.get(where)
+    known = before or {}
+    for row in rows:
+        for _ in range(TRIES - 1):
+            if not growth([row], known, options.tolerance) or name_of(row) not in known:
+                break
+            note(f"{row['driver']}, {row['loop']}, {row['workload']} again")
+            again = per_query(row["driver"], row["loop"], row["workload"], options, target, libpq)
+            row["instructions"] = min(again, row["instructions"])
+    seconds = time.monotonic() - began
+    lines = [
+        (name_of(row), number(row["instructions"]), number(known.get(name_of(row))), _change(row, known))
+        for row in rows
+    ]
+    print(Table(("call", "instructions", "recorded", "change"), lines, title=where).text())
+    if before is None:
+        print(f"nothing is recorded for {where} (only for {'; '.join(recorded)}), so that nothing can have grown.")
+        print("`./dev bench instructions --record` records these figures.")
+        print(f"{len(rows)} skipped in {seconds:.1f}s")
+        return 0
+    complaints = growth(rows, before, options.tolerance)
+    for complaint in complaints:
+        print(complaint)
+    failed = f"{len(complaints)} failed, " if complaints else ""
+    print(f"{failed}{len(rows) - len(complaints)} passed in {seconds:.1f}s")
+    return 1 if complaints else 0
+
+
+def _change(row: Row, before: dict[str, float]) -> str:
+    was = before.get(name_of(row))
+    return "-" if was is None else f"{row['instructions'] / was - 1:+.1%}"
 
 
 def fraction(text: str) -> float:
@@ -143,7 +221,19 @@ def fraction(text: str) -> float:
     return value
 
 
-def _count(driver: str, loop: str, workload: str, tasks: int, pool_size: int, target: Target, *, each: int) -> int:
+# ---- counting ----
+
+
+def _count(
+    driver: str,
+    loop: str,
+    workload: str,
+    options: argparse.Namespace,
+    target: Target,
+    libpq: dict[str, int],
+    *,
+    each: int,
+) -> int:
     """All instructions of a process that runs `each` queries per task after a warm-up."""
     with tempfile.TemporaryDirectory() as directory:
         output = Path(directory) / "callgrind.out"
@@ -154,10 +244,12 @@ def _count(driver: str, loop: str, workload: str, tasks: int, pool_size: int, ta
             timeout=TIMEOUT_SECONDS,
         )
         with process:
-            process.ask("open", driver=driver, dsn=target.dsn, size=pool_size)
+            opened = process.ask("open", **opening(options, driver, target))
+            if opened["libpq"] is not None:
+                libpq[driver] = opened["libpq"]
             process.ask("verify", workload=workload)
-            process.ask("count", workload=workload, tasks=tasks, each=WARM_UP_EACH)
-            process.ask("count", workload=workload, tasks=tasks, each=each)
+            process.ask("count", workload=workload, tasks=options.tasks, each=WARM_UP_EACH)
+            process.ask("count", workload=workload, tasks=options.tasks, each=each)
             process.ask("close")
         return total_of(output.read_text() if output.exists() else "")
 

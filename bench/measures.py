@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
+import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
 from bench.drivers import Driver
@@ -16,16 +17,49 @@ LEASE_SHAPES = ("block", "pair")
 FIRST_LEASES = 50
 NS_PER_SECOND = 1_000_000_000
 NS_PER_US = 1_000
+KIB = 1024
+
+_MAPPING = re.compile(r"[0-9a-f]+-[0-9a-f]+ ")
+_EXTENSION_MODULE = re.compile(r"\.(cpython-|abi3)")
 
 Message = MutableMapping[str, Any]
 AsgiApp = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
 
 
-def resident_bytes() -> int:
-    """The resident set of this process after a full collection (Linux)."""
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of a process: `resident` as tools show it, `private` what no other process can share.
+
+    `libraries` is the resident part that is shared libraries (their code and constants, mapped from files), other than
+    the extension modules of Python packages.
+    """
+
+    resident: int
+    private: int
+    libraries: int
+
+
+def memory_now() -> Memory:
+    """Of this process, after a full collection (Linux)."""
     gc.collect()
-    with open("/proc/self/statm") as statm:
-        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    resident = private = libraries = 0
+    is_library = False
+    with open("/proc/self/smaps") as lines:
+        for line in lines:
+            name, _, value = line.partition(":")
+            if name == "Rss":
+                resident += _kib(value)
+                libraries += _kib(value) * is_library
+            elif name in ("Private_Clean", "Private_Dirty"):
+                private += _kib(value)
+            elif _MAPPING.match(line):
+                file = line.split(maxsplit=5)[5:]
+                is_library = bool(file) and ".so" in file[0] and not _EXTENSION_MODULE.search(file[0])
+    return Memory(resident * KIB, private * KIB, libraries * KIB)
+
+
+def _kib(value: str) -> int:
+    return int(value.split()[0])
 
 
 async def nanoseconds_per_lease(driver: Driver, shape: str, seconds: float) -> float:

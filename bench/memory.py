@@ -1,7 +1,9 @@
 """`python -m bench memory`: what a driver adds to a process, and whether that stays flat as it goes on.
 
-Resident memory of the driver's own process: bare (interpreter and loop, before the driver is imported), with the pool
-open, and after each of STEPS equal parts of the queries. Growth is over the second half of them, when caches are full.
+Resident memory of the driver's own process above the bare interpreter, loop and load: with the pool open, and after
+each of STEPS equal parts of the queries, of which there are a third of each statement. Growth is over the second half
+of them, when caches are full. A driver over libpq maps its libraries too, which a machine holds once for all processes
+that use them: they are shown, and so is what no other process can share.
 """
 
 from __future__ import annotations
@@ -11,18 +13,22 @@ from typing import Any
 
 from bench.drivers import DRIVERS
 from bench.figures import Table, number
-from bench.fleet import add_driver_options
+from bench.fleet import add_driver_options, opening
 from bench.process import DriverError, DriverProcess
 from bench.results import add_output_options, note, publish
 from bench.server import Target, add_server_options, open_target
 from bench.workloads import ROW, ROWS, SCALAR
 
 POOLS = ("holisticpool", "asyncpg", "psycopg", "psqlpy")
-STEPS = 10
+STEPS = 6
 TASKS = 20
-QUERIES = 60_000
+STATEMENTS = (SCALAR.name, ROW.name, ROWS.name)
+EACH = 427
+"""Queries of a task in a step: 25,620 in all, the number that a service is asked about."""
+QUERIES = STEPS * TASKS * EACH * len(STATEMENTS)
 KIB = 1024
 MIB = 1024 * KIB
+TIMEOUT_SECONDS = 900.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
             for driver in options.drivers:
                 note(f"{driver}, {loop}")
                 try:
-                    rows.append(measure(driver, loop, options.pool_size, options.queries, target))
+                    rows.append(measure(driver, loop, options, target))
                 except DriverError as error:
                     note(f"without {driver} on {loop}: {error}")
         server = target.description
@@ -51,26 +57,27 @@ def run(options: argparse.Namespace) -> int:
     return 0 if rows else 1
 
 
-def measure(driver: str, loop: str, pool_size: int, queries: int, target: Target) -> dict[str, Any]:
-    """The resident bytes of one driver's process at each point."""
-    workloads = (SCALAR, ROW, ROWS)
-    each = max(1, queries // (STEPS * TASKS * len(workloads)))
-    with DriverProcess(loop) as process:
-        bare = process.ask("memory")["bytes"]
-        process.ask("open", driver=driver, dsn=target.dsn, size=pool_size)
-        opened = process.ask("memory")["bytes"]
+def measure(driver: str, loop: str, options: argparse.Namespace, target: Target) -> dict[str, Any]:
+    """The bytes of one driver's process at each point."""
+    each = max(1, options.queries // (STEPS * TASKS * len(STATEMENTS)))
+    with DriverProcess(loop, timeout=TIMEOUT_SECONDS) as process:
+        process.ask("compile", driver=driver)
+        process.ask("rehearse", workloads=STATEMENTS, tasks=TASKS, each=min(each, EACH))
+        bare = process.ask("memory")
+        process.ask("open", **opening(options, driver, target))
+        opened = process.ask("memory")
         after = []
         for _ in range(STEPS):
-            for workload in workloads:
-                process.ask("count", workload=workload.name, tasks=TASKS, each=each)
-            after.append(process.ask("memory")["bytes"])
+            for workload in STATEMENTS:
+                process.ask("repeat", workload=workload, tasks=TASKS, each=each)
+            after.append(process.ask("memory"))
     return {
         "driver": driver,
         "loop": loop,
         "bare": bare,
         "open": opened,
         "after": after,
-        "queries_per_step": each * TASKS * len(workloads),
+        "queries_per_step": each * TASKS * len(STATEMENTS),
     }
 
 
@@ -79,16 +86,16 @@ def tables(document: dict[str, Any]) -> list[Table]:
     rows, pool_size = document["rows"], document["options"]["pool_size"]
     lines = []
     for row in rows:
-        after = row["after"]
+        bare, after = row["bare"], row["after"]
         middle = after[len(after) // 2 - 1]
         thousands = row["queries_per_step"] * (len(after) - len(after) // 2) / 1_000
         lines.append(
             (
-                f"{DRIVERS[row['driver']].module}, {row['loop']}",
-                number((row["open"] - row["bare"]) / MIB, 1),
-                number((after[0] - row["bare"]) / MIB, 1),
-                number((after[-1] - row["bare"]) / MIB, 1),
-                number((after[-1] - middle) / KIB / thousands, 1),
+                f"{DRIVERS[row['driver']].title}, {row['loop']}",
+                number((row["open"]["resident"] - bare["resident"]) / MIB, 1),
+                *(number((after[0][kind] - bare[kind]) / MIB, 1) for kind in ("resident", "libraries", "private")),
+                number((after[-1]["resident"] - bare["resident"]) / MIB, 1),
+                number((after[-1]["resident"] - middle["resident"]) / KIB / thousands, 2),
             )
         )
     queries = rows[0]["queries_per_step"] if rows else 0
@@ -96,6 +103,8 @@ def tables(document: dict[str, Any]) -> list[Table]:
         "pool",
         f"{pool_size} connections open",
         f"after {queries:,} queries",
+        "of it libraries",
+        "private",
         f"after {queries * STEPS:,}",
         "KiB growth per 1,000",
     )

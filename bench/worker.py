@@ -8,7 +8,9 @@ costs the others nothing. bench/process.py is the other side.
 from __future__ import annotations
 
 import asyncio
+import compileall
 import importlib
+import importlib.util
 import json
 import os
 import sys
@@ -18,8 +20,8 @@ from dataclasses import asdict
 from typing import Any
 
 from bench.drivers import DRIVERS, Driver
-from bench.load import run_count, run_for
-from bench.measures import AsgiApp, cpu_us_per_request, nanoseconds_per_lease, resident_bytes, service
+from bench.load import run_count, run_for, run_in_turn
+from bench.measures import AsgiApp, cpu_us_per_request, memory_now, nanoseconds_per_lease, service
 from bench.workloads import ROW, WORKLOADS
 
 WARM_UP_SECONDS = 0.1
@@ -39,18 +41,19 @@ class Session:
             raise RuntimeError("no driver is open")
         return self._driver
 
-    async def open(self, driver: str, dsn: str, size: int) -> Answer:
+    async def open(self, driver: str, dsn: str, size: int, keywords: dict[str, Any]) -> Answer:
         opened = DRIVERS[driver]()
-        await opened.open(dsn, size)
+        await opened.open(dsn, size, **keywords)
         self._driver = opened
         return {"libpq": opened.libpq_version()}
 
     async def verify(self, workload: str) -> Answer:
         """A driver that answers wrongly must not be measured as fast."""
         chosen = WORKLOADS[workload]
-        rows = await self.driver.call(chosen)(chosen.keys[0])
-        if len(rows) != chosen.rows:
-            raise RuntimeError(f"{workload}: {len(rows)} rows instead of {chosen.rows}")
+        answer = await self.driver.call(chosen)(chosen.keys[0])
+        rows = len(answer) if chosen.method == "fetch" else int(answer.rpartition(" ")[2])
+        if rows != chosen.rows:
+            raise RuntimeError(f"{workload}: {rows} rows instead of {chosen.rows}")
         return {}
 
     async def load(self, workload: str, tasks: int, seconds: float) -> Answer:
@@ -73,17 +76,35 @@ class Session:
         await cpu_us_per_request(self._service, route, tasks, min(WARM_UP_SECONDS, seconds))
         return {"cpu_us": await cpu_us_per_request(self._service, route, tasks, seconds)}
 
-    async def first_row(self, driver: str, dsn: str, size: int) -> Answer:
+    async def compile(self, driver: str) -> Answer:
+        """Writes the bytecode of a driver's package, as an installer does: the environment may keep Python from it."""
+        found = importlib.util.find_spec(DRIVERS[driver].module)
+        for directory in found.submodule_search_locations or () if found is not None else ():
+            compileall.compile_dir(directory, quiet=2)
+        return {}
+
+    async def first_row(self, driver: str, dsn: str, size: int, keywords: dict[str, Any]) -> Answer:
         """For a fresh process: import, connect and query, each once and cold."""
         began = time.perf_counter()
         importlib.import_module(DRIVERS[driver].module)
         imported = time.perf_counter()
-        await self.open(driver, dsn, size)
+        await self.open(driver, dsn, size, keywords)
         await self.verify(ROW.name)
         return {"import_seconds": imported - began, "first_row_seconds": time.perf_counter() - began}
 
+    async def rehearse(self, workloads: list[str], tasks: int, each: int) -> Answer:
+        """What `repeat` does without a driver, so that what the load itself takes is there before a driver is."""
+        for workload in workloads:
+            await run_in_turn(_no_query, WORKLOADS[workload].keys, tasks, each)
+        return {}
+
+    async def repeat(self, workload: str, tasks: int, each: int) -> Answer:
+        chosen = WORKLOADS[workload]
+        await run_in_turn(self.driver.call(chosen), chosen.keys, tasks, each)
+        return {}
+
     async def memory(self) -> Answer:
-        return {"bytes": resident_bytes()}
+        return asdict(memory_now())
 
     async def close(self) -> Answer:
         await self.driver.close()
@@ -98,11 +119,19 @@ class Session:
             "count": self.count,
             "lease": self.lease,
             "request": self.request,
+            "compile": self.compile,
             "first_row": self.first_row,
+            "rehearse": self.rehearse,
+            "repeat": self.repeat,
             "memory": self.memory,
             "close": self.close,
         }
         return commands[name]
+
+
+async def _no_query(_key: int) -> list[Any]:
+    await asyncio.sleep(0)
+    return []
 
 
 def new_loop(name: str) -> asyncio.AbstractEventLoop:

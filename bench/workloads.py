@@ -19,13 +19,17 @@ KEY_SEED = 20
 
 @dataclass(frozen=True)
 class Workload:
-    """One statement: `name` for the command line and JSON, `title` for people."""
+    """One statement: `name` for the command line and JSON, `title` for people.
+
+    `method` is what asyncpg's interface calls the way to run it: fetch, or execute where only the status is wanted.
+    """
 
     name: str
     title: str
     sql: str
     keys: range
     rows: int
+    method: str = "fetch"
 
     def shuffled_keys(self) -> list[int]:
         """All keys in a fixed random order."""
@@ -50,7 +54,10 @@ ROWS = Workload(
     range(1, GROUPS + 1),
     GROUP_ROWS,
 )
-WORKLOADS = {workload.name: workload for workload in (SCALAR, ROW, ROWS)}
+COMMAND = Workload("command", "SELECT $1::int, status only", "SELECT $1::int", range(1, 1_001), 1, "execute")
+WORKLOADS = {workload.name: workload for workload in (SCALAR, ROW, ROWS, COMMAND)}
+FETCHES = (SCALAR.name, ROW.name, ROWS.name)
+"""What every driver can be measured with."""
 
 SETUP_SQL = f"""
 DROP SCHEMA IF EXISTS {SCHEMA} CASCADE;

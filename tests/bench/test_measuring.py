@@ -46,7 +46,7 @@ def test_error_in_the_driver_process_is_one_line_here_and_the_process_lives_on()
     with DriverProcess() as process:
         with pytest.raises(DriverError, match="RuntimeError: no driver is open"):
             process.ask("verify", workload="row")
-        assert process.ask("memory")["bytes"] > 0
+        assert process.ask("memory")["resident"] > 0
 
 
 def test_driver_process_that_cannot_start_says_why() -> None:
@@ -62,7 +62,7 @@ def test_quota_holds_the_process_and_is_gone_afterwards() -> None:
         pytest.skip(str(error))
     with quota:
         with DriverProcess(quota=quota) as process:
-            assert process.ask("memory")["bytes"] > 0
+            assert process.ask("memory")["resident"] > 0
             assert quota.processes() != []
         assert quota.processes() == []
     assert not quota.directory.exists()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.fleet import chosen
-from bench.instructions import fraction, growth, total_of
+from bench.fleet import chosen, keyword
+from bench.instructions import RECORDED as recorded_figures
+from bench.instructions import WATCHED, fraction, growth, record, total_of
 from bench.pgbench import script_of
 from bench.process import DriverError
 from bench.server import pg_variables
@@ -69,26 +72,52 @@ def test_pipelinedscript_of_holds_the_statement_sixteen_times() -> None:
     assert script.count("WHERE id = :key;") == 16
 
 
-def counted(driver: str, instructions: float) -> dict[str, Any]:
-    return {"driver": driver, "loop": "asyncio", "workload": "row", "instructions": instructions}
+def counted(instructions: float) -> dict[str, Any]:
+    return {"driver": "holisticpool", "loop": "asyncio", "workload": "row", "instructions": instructions}
+
+
+RECORDED = {"holisticpool, asyncio, row": 100.0}
 
 
 def test_growth_within_the_tolerance_passes() -> None:
-    assert growth([counted("holisticpool", 104.0)], [counted("holisticpool", 100.0)], 0.05) == []
+    assert growth([counted(104.0)], RECORDED, 0.05) == []
 
 
 def test_growth_beyond_the_tolerance_is_named() -> None:
-    (complaint,) = growth([counted("holisticpool", 110.0)], [counted("holisticpool", 100.0)], 0.05)
+    (complaint,) = growth([counted(110.0)], RECORDED, 0.05)
     assert "10.0% more than 100" in complaint
 
 
-def test_growth_of_a_peer_is_not_ours_to_complain_about() -> None:
-    assert growth([counted("asyncpg", 200.0)], [counted("asyncpg", 100.0)], 0.05) == []
+def test_growth_needs_a_recorded_figure() -> None:
+    (complaint,) = growth([counted(1.0)], {}, 0.05)
+    assert "no figure is recorded" in complaint
 
 
-def test_growth_needs_an_earlier_figure() -> None:
-    (complaint,) = growth([counted("holisticpool", 1.0)], [], 0.05)
-    assert "no earlier figure" in complaint
+def test_recording_keeps_the_figures_of_other_environments(tmp_path: Path) -> None:
+    path = tmp_path / "recorded.json"
+    record(path, "CPython 3.11, libpq 15", [counted(100.4)])
+    record(path, "CPython 3.12, libpq 17", [counted(90.0)])
+    record(path, "CPython 3.11, libpq 15", [counted(80.0)])
+    assert json.loads(path.read_text()) == {
+        "CPython 3.11, libpq 15": {"holisticpool, asyncio, row": 80},
+        "CPython 3.12, libpq 17": {"holisticpool, asyncio, row": 90},
+    }
+
+
+def test_every_watched_call_is_recorded() -> None:
+    for where, figures in json.loads(recorded_figures.read_text()).items():
+        assert set(figures) == {f"{driver}, asyncio, {workload}" for driver, workload in WATCHED}, where
+
+
+def test_pool_keywords_are_json_or_text() -> None:
+    assert [keyword(text) for text in ("pipeline=16", "pipeline=auto", "reset='x'", "max_waiters=null")] == [
+        ("pipeline", 16),
+        ("pipeline", "auto"),
+        ("reset", "'x'"),
+        ("max_waiters", None),
+    ]
+    with pytest.raises(argparse.ArgumentTypeError, match="no NAME=VALUE"):
+        keyword("pipeline")
 
 
 def test_callgrind_count_is_found_or_missed_aloud() -> None:

@@ -96,6 +96,20 @@ suite_on_18() {
     build_and_suite libpq18 "$root/.venv" -n "$workers" -q -m "not packaging"
 }
 
+# instructions BUILD: what a query costs is no more than the recorded figures say. Not with the allocator's
+# settings that the leak tests need.
+instructions() {
+    unset GLIBC_TUNABLES
+    PYTHONSAFEPATH=1 PYTHONPATH="$DEV/build/$1/lib:$root" \
+        timeout -k 30 "$stage_timeout" .venv/bin/python -m bench instructions --check --tolerance 5%
+}
+
+instructions_on_18() {
+    PG_CONFIG=$embedded
+    export PG_CONFIG
+    ensure_build libpq18 "$root/.venv" && instructions libpq18
+}
+
 other_python() {
     ensure_venv "$DEV/venv-3.$1" "$2" test
     build_and_suite "py3$1" "$DEV/venv-3.$1" -n "$workers" -q -m "not packaging"
@@ -140,6 +154,7 @@ only_suite() {
 everything() {
     want_test_packages
     want clang command -v clang
+    want valgrind command -v valgrind
     install_wanted
     ensure_venv "$root/.venv" "$python" test dev
     rm -rf "$logs"
@@ -162,6 +177,9 @@ everything() {
     stage "CPython 3.$python_minor, PostgreSQL $debian_major" \
         suite main "$root/.venv" -n "$workers" --dist loadgroup -q
     stage "CPython 3.$python_minor, PostgreSQL 18, its libpq, uvloop" suite_on_18
+    # After those that build what it counts, and with the machine to itself.
+    stage "instructions per query, libpq of PostgreSQL $debian_major" instructions main
+    stage "instructions per query, libpq of PostgreSQL 18" instructions_on_18
     stage "ASan and UBSan, PostgreSQL $debian_major" sanitized sanitized
     stage "ASan and UBSan, PostgreSQL 18, its libpq, uvloop" sanitized_on_18
 
