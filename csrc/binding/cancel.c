@@ -72,14 +72,15 @@ tls_parameters(const hp_conn *conn)
     return dict;
 }
 
+/* Does the loop say so by this method? False where it cannot be asked. */
 static bool
-is_loop_closed(PoolObject *pool)
+loop_says(PoolObject *pool, const char *method)
 {
-    PyObject *closed = PyObject_CallMethodNoArgs(pool->loop, pool->state->binding.str_is_closed);
-    bool is_closed = closed == NULL || PyObject_IsTrue(closed);
+    PyObject *answer = PyObject_CallMethod(pool->loop, method, NULL);
+    bool yes = answer != NULL && PyObject_IsTrue(answer) == 1;
     PyErr_Clear();
-    Py_XDECREF(closed);
-    return is_closed;
+    Py_XDECREF(answer);
+    return yes;
 }
 
 /* New reference: the future that runs a coroutine (stolen), for a thread that is
@@ -112,13 +113,14 @@ request_to(const hp_conn *conn)
 }
 
 int
-hp_loop_cancel(void *user, hp_cancel *job, const hp_conn *conn)
+hp_loop_cancel(void *user, hp_cancel *job, const hp_conn *conn, bool last)
 {
     PoolObject *pool = user;
     PyObject *type, *value, *traceback;
     int rc = -1;
     PyErr_Fetch(&type, &value, &traceback);
-    if (is_loop_closed(pool)) {
+    /* A task of a loop that does not run any more would be noise. */
+    if (loop_says(pool, "is_closed") || (last && !loop_says(pool, "is_running"))) {
         PyErr_Restore(type, value, traceback);
         return -1;
     }

@@ -264,7 +264,7 @@ connection_terminate(PyObject *object, PyObject *unused)
     hp_error_set(&err, HP_ERR_TERMINATED,
                  "the connection was closed in the middle of the operation: it was terminated");
     hp_codec_sets_hold(state);
-    hp_conn_break(self->conn, &err);
+    hp_conn_terminate(self->conn, &err);
     if (self->pool->dedicated) {
         hp_connection_release(self);
         hp_pool_terminate(self->pool->engine);

@@ -96,7 +96,7 @@ int hp_loop_when_done(PoolObject *pool, PyObject *task, PyMethodDef *def, PyObje
 /* ---- cancel.c ---- */
 
 /* hp_callbacks.cancel */
-int hp_loop_cancel(void *user, hp_cancel *job, const hp_conn *conn);
+int hp_loop_cancel(void *user, hp_cancel *job, const hp_conn *conn, bool last);
 
 /* ---- connection.c ---- */
 

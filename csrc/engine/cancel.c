@@ -3,6 +3,8 @@
  */
 #include "engine/cancel.h"
 
+#include "engine/thread.h"
+
 #ifdef LIBPQ_HAS_ASYNC_CANCEL
 
 #include <stdio.h>
@@ -99,6 +101,27 @@ hp_cancel_start(hp_conn *conn)
     }
     conn->cancel = cancel;
     return 0;
+}
+
+static void *
+run_leaving(void *arg)
+{
+    PGcancel *cancel = arg;
+    char why[HP_CANCEL_WHY_BYTES];
+    PQcancel(cancel, why, sizeof why); /* nobody is there to be told */
+    PQfreeCancel(cancel);
+    return NULL;
+}
+
+/* The reactor may not run any more, and in a thread TLS could not be done: the
+ * process may be about to exit, which takes OpenSSL down under it. */
+void
+hp_cancel_leave(hp_conn *conn)
+{
+    PGcancel *cancel = PQsslInUse(conn->pg) || PQgssEncInUse(conn->pg) ? NULL : PQgetCancel(conn->pg);
+    if (cancel != NULL && hp_thread_start(run_leaving, cancel) < 0) {
+        PQfreeCancel(cancel);
+    }
 }
 
 #endif

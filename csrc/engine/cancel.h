@@ -28,6 +28,10 @@ enum { HP_CANCEL_WHY_BYTES = 256 };
 int hp_cancel_start(hp_conn *conn);
 /* Nobody waits any more. */
 void hp_cancel_detach(hp_cancel *cancel);
+/* The session ends now, by order: a last request for what the server runs, as far
+ * as it can be sent without anybody waiting. By TLS: with libpq before 17 only,
+ * and while the loop runs. */
+void hp_cancel_leave(hp_conn *conn);
 
 /* The binding has sent the request (why NULL) or could not. Once for each job of
  * up->cancel(), which it frees; not from inside that. */

@@ -3,17 +3,15 @@
  */
 #include "engine/cancel.h"
 
+#include "engine/thread.h"
+
 #ifndef LIBPQ_HAS_ASYNC_CANCEL
 
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-enum { THREAD_STACK_BYTES = 256 * 1024 };
 
 struct hp_cancel {
     hp_conn *conn; /* NULL: detached */
@@ -75,14 +73,14 @@ hp_cancel_done(hp_cancel *cancel, const char *why)
 }
 
 static int
-start_above(hp_conn *conn)
+start_above(hp_conn *conn, bool last)
 {
     hp_cancel *cancel = new_cancel(conn);
     if (cancel == NULL) {
         return -1;
     }
     atomic_fetch_add(&cancel->refs, 1);
-    if (conn->env->up->cancel(conn->env->user, cancel, conn) < 0) {
+    if (conn->env->up->cancel(conn->env->user, cancel, conn, last) < 0) {
         free(cancel);
         return -1;
     }
@@ -121,26 +119,6 @@ on_thread_done(hp_watch *watch, unsigned events, hp_time now)
 }
 
 static int
-start_thread(hp_cancel *cancel)
-{
-    pthread_attr_t attr;
-    pthread_t thread;
-    sigset_t all, before;
-    if (pthread_attr_init(&attr) != 0) {
-        return -1;
-    }
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES);
-    /* Signals are for the threads of the application. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&thread, &attr, run_cancel, cancel);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
-    return rc == 0 ? 0 : -1;
-}
-
-static int
 start_in_thread(hp_conn *conn)
 {
     hp_cancel *cancel = new_cancel(conn);
@@ -159,7 +137,7 @@ start_in_thread(hp_conn *conn)
         goto error;
     }
     atomic_fetch_add(&cancel->refs, 1);
-    if (start_thread(cancel) < 0) {
+    if (hp_thread_start(run_cancel, cancel) < 0) {
         hp_reactor_unwatch(&conn->env->reactor, &cancel->watch);
         atomic_fetch_sub(&cancel->refs, 1);
         goto error;
@@ -171,10 +149,24 @@ error:
     return -1;
 }
 
+static int
+start(hp_conn *conn, bool last)
+{
+    return conn->has_backend_key && conn->env->up->cancel != NULL ? start_above(conn, last) : start_in_thread(conn);
+}
+
 int
 hp_cancel_start(hp_conn *conn)
 {
-    return conn->has_backend_key && conn->env->up->cancel != NULL ? start_above(conn) : start_in_thread(conn);
+    return start(conn, false);
+}
+
+void
+hp_cancel_leave(hp_conn *conn)
+{
+    if (conn->cancel == NULL) {
+        start(conn, true); /* and the end of the session detaches it */
+    }
 }
 
 #endif

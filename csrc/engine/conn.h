@@ -194,6 +194,9 @@ void hp_conn_close(hp_conn *conn);
 /* Give up a session at once: requests fail with `err`, then CLOSED. owner->lost()
  * is called (failed() from CONNECTING); from CLOSING owner->closed(). */
 void hp_conn_break(hp_conn *conn, const hp_error *err);
+/* As hp_conn_break(), by order: what the server runs is cancelled, as far as that
+ * goes without waiting. */
+void hp_conn_terminate(hp_conn *conn, const hp_error *err);
 /* After fork, or when the loop is gone: close our copy of everything, telling
  * the server nothing (`forked`: the session is the parent's) and calling nobody. */
 void hp_conn_discard(hp_conn *conn, bool forked);

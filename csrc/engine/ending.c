@@ -200,6 +200,16 @@ hp_conn_break(hp_conn *conn, const hp_error *err)
 }
 
 void
+hp_conn_terminate(hp_conn *conn, const hp_error *err)
+{
+    const hp_request *running = conn->inflight.first;
+    if (conn->state == HP_CONN_READY && running != NULL && running->kind != HP_REQ_INTERNAL) {
+        hp_cancel_leave(conn);
+    }
+    hp_conn_break(conn, err);
+}
+
+void
 hp_conn_close(hp_conn *conn)
 {
     hp_env *env = conn->env;

@@ -510,7 +510,7 @@ hp_pool_terminate(hp_pool *pool)
     hp_error_set(&cut, HP_ERR_TERMINATED,
                  "the connection was closed in the middle of the operation: pool was terminated");
     for (hp_conn *conn = first_open(pool); conn != NULL; conn = first_open(pool)) {
-        hp_conn_break(conn, &cut);
+        hp_conn_terminate(conn, &cut);
     }
     if (was_opening) {
         pool->env.up->opened(pool->env.user, &err);

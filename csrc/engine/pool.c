@@ -451,7 +451,7 @@ hp_pool_release_broken(hp_conn *conn)
     } else if (hp_conn_is_free(conn)) {
         hp_janitor_retire(conn);
     } else {
-        hp_conn_break(conn, NULL);
+        hp_conn_terminate(conn, NULL);
     }
 }
 

@@ -160,8 +160,10 @@ typedef struct hp_callbacks {
     void (*resolve)(void *user, hp_resolution *job, const char *host, const char *port);
     /* Send a cancel request by TLS, without blocking, as conn->pg says where to and
      * with conn->backend_key; answer with hp_cancel_done(). 0, or -1: it cannot be
-     * done (out of memory, or the loop is closed), without an answer then. Asked with libpq before 17 only; may be NULL. */
-    int (*cancel)(void *user, hp_cancel *job, const struct hp_conn *conn);
+     * done (out of memory, or the loop is closed), without an answer then. `last`: the session ends
+     * now, and the request is not worth any trouble. Asked with libpq before 17
+     * only; may be NULL. */
+    int (*cancel)(void *user, hp_cancel *job, const struct hp_conn *conn, bool last);
     /* A new session before its first use (only where the pool has an init hook):
      * the binding runs the hook and calls hp_pool_session_ready(). */
     void (*session_opened)(void *user, struct hp_conn *conn);

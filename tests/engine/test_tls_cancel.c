@@ -13,12 +13,13 @@
 static driver *d;
 static hp_conn *lease;
 static hp_cancel *job; /* given to the binding and not answered */
-static int jobs;
+static int jobs, lasts;
 static bool refuse;
 
 static int
-keep_job(void *user, hp_cancel *given, const hp_conn *conn)
+keep_job(void *user, hp_cancel *given, const hp_conn *conn, bool last)
 {
+    lasts += last;
     REQUIRE(user == d && job == NULL && conn->cancel == NULL);
     jobs++;
     if (refuse) {
@@ -45,7 +46,7 @@ set_up(const char *sslmode)
     callbacks = driver_callbacks;
     callbacks.cancel = keep_job;
     job = NULL;
-    jobs = 0;
+    jobs = lasts = 0;
     refuse = false;
     d = driver_new(&config, driver_dsn(), "sslmode", sslmode);
     d->pool->env.up = &callbacks;
@@ -146,6 +147,28 @@ test_an_answer_may_come_after_the_pool(void)
 }
 
 static void
+test_terminating_asks_once_more_for_what_runs(void)
+{
+    for (int i = 0; i < 2; i++) {
+        set_up("require");
+        refuse = i == 1;
+        call *c = run_leased(lease, script(d, "SELECT pg_sleep(100)"));
+        hp_pool_terminate(d->pool);
+        CHECK_INT(c->err.kind, HP_ERR_TERMINATED);
+        CHECK_INT(jobs, 1);
+        CHECK_INT(lasts, 1);
+        if (job != NULL) {
+            answer(NULL);
+        }
+        tear_down();
+    }
+    set_up("require");
+    hp_pool_terminate(d->pool);
+    CHECK_INT(jobs, 0); /* nothing ran */
+    tear_down();
+}
+
+static void
 test_the_reason_why_no_request_is_delivered_is_told_when_the_session_is_given_up(void)
 {
     set_up("require");
@@ -182,6 +205,7 @@ static const harness_case TESTS[] = {
     CASE(test_a_session_in_clear_does_not_bother_the_binding),
     CASE(test_an_answer_may_come_after_the_session),
     CASE(test_an_answer_may_come_after_the_pool),
+    CASE(test_terminating_asks_once_more_for_what_runs),
     CASE(test_the_reason_why_no_request_is_delivered_is_told_when_the_session_is_given_up),
     CASE(test_a_session_that_cannot_be_cancelled_at_all_is_given_up),
 };
