@@ -1,4 +1,4 @@
-"""How the values of single types are read and written in a whole pool: TypeCodec, json=, numeric=.
+"""How the values of single types are read and written in a whole pool: TypeCodec, json=, numeric=, vector=.
 
 The C part is told once, when the pool is made; a connection needs no set-up and no query. What a session is told by
 Connection.set_type_codec() wins over it.
@@ -64,8 +64,10 @@ class TypeCodec:
         return (self.schema, self.typename, self.format, self.encoder, self.decoder, None)
 
 
-def codec_choices(*, json: object = None, numeric: object = None, type_codecs: object = None) -> list[CodecChoice]:
-    """What the C part is to be told; see create_pool() for the parameters.
+def codec_choices(
+    *, json: object = None, numeric: object = None, vector: object = None, type_codecs: object = None
+) -> tuple[list[CodecChoice], bool]:
+    """What the C part is to be told: choices, and whether vectors come as lists; see create_pool() for the parameters.
 
     Raises ClientConfigurationError (a ValueError) for what they do not take.
     """
@@ -74,6 +76,8 @@ def codec_choices(*, json: object = None, numeric: object = None, type_codecs: o
         choices.append(("pg_catalog", "numeric", "float", None, None, None))
     elif numeric not in (None, "decimal"):
         raise ClientConfigurationError(f"numeric is expected to be 'decimal' or 'float', got {numeric!r}")
+    if vector not in (None, "text", "list"):
+        raise ClientConfigurationError(f"vector is expected to be 'text' or 'list', got {vector!r}")
     if type_codecs is not None:
         if not isinstance(type_codecs, Iterable) or isinstance(type_codecs, (str, bytes)):
             raise ClientConfigurationError(f"type_codecs is expected to be a list of TypeCodec, got {type_codecs!r}")
@@ -81,7 +85,7 @@ def codec_choices(*, json: object = None, numeric: object = None, type_codecs: o
             if not isinstance(codec, TypeCodec):
                 raise ClientConfigurationError(f"type_codecs is expected to be a list of TypeCodec, got {codec!r}")
             choices.append(codec._choice())
-    return choices
+    return choices, vector == "list"
 
 
 def _json_choices(json: object) -> list[CodecChoice]:

@@ -307,6 +307,7 @@ async def connect(
     gsslib: str | None = None,
     json: str | tuple[Callable[[Any], str | bytes], Callable[[str], Any]] | None = None,
     numeric: str = "decimal",
+    vector: str = "text",
     type_codecs: Iterable[TypeCodec] | None = None,
 ) -> Connection:
     """Open one server session; ``await connection.close()`` ends it.
@@ -328,7 +329,7 @@ async def connect(
         SSLContext is refused: use sslmode, sslrootcert, sslcert, sslkey in *dsn*.
     server_settings: PostgreSQL settings of the session, str to str.
     target_session_attrs: libpq's.
-    json, numeric, type_codecs: as in create_pool().
+    json, numeric, vector, type_codecs: as in create_pool().
 
     Raises ClientConfigurationError (a ValueError) for wrong parameters,
     UnsupportedClientFeatureError for those not supported, TimeoutError and
@@ -340,7 +341,7 @@ async def connect(
             f"connection_class is expected to be a subclass of holisticpool.Connection, got {connection_class!r}"
         )
     check_record_class(record_class)
-    codecs = codec_choices(json=json, numeric=numeric, type_codecs=type_codecs)
+    codecs = codec_choices(json=json, numeric=numeric, vector=vector, type_codecs=type_codecs)
     running = running_loop(loop)
     config = connect_config(
         dsn,
@@ -384,7 +385,7 @@ async def connect(
         connection_class=connection_class,
         dedicated=True,
     )
-    pool._choose_codecs(codecs)
+    pool._choose_codecs(*codecs)
     pool._set_targets(targets)
     try:
         await pool._open()

@@ -60,7 +60,7 @@ class Pool(_core.Pool):
         loop: asyncio.AbstractEventLoop | None = None,
         connection_class: type[Connection] = Connection,
         record_class: type[_core.Record] = _core.Record,
-        codecs: list[CodecChoice] | None = None,
+        codecs: tuple[list[CodecChoice], bool] = ([], False),
     ) -> None:
         self._config = config
         self._opening = _Opening.NEW
@@ -68,7 +68,7 @@ class Pool(_core.Pool):
         self._init = init
         self._connection_class = connection_class
         self._record_class = record_class
-        self._codecs = codecs or []
+        self._codecs = codecs
 
     if TYPE_CHECKING:
         # The base class hands out connection_class, which is one of these.
@@ -124,7 +124,7 @@ class Pool(_core.Pool):
             connection_class=self._connection_class,
             dedicated=False,
         )
-        self._choose_codecs(self._codecs)
+        self._choose_codecs(*self._codecs)
         self._set_targets(targets)
         self._set_on_connect(self._init)
         try:
@@ -206,6 +206,7 @@ def create_pool(
     record_class: type[_core.Record] = _core.Record,
     json: str | tuple[Callable[[Any], str | bytes], Callable[[str], Any]] | None = None,
     numeric: str = "decimal",
+    vector: str = "text",
     type_codecs: Iterable[TypeCodec] | None = None,
     **connect_kwargs: Any,
 ) -> Pool:
@@ -233,6 +234,7 @@ def create_pool(
     json: how json and jsonb are read and written: "text" (the default: as str),
         "stdlib", "orjson", or a pair of functions, encoder and decoder.
     numeric: "decimal" or "float".
+    vector: how pgvector's types are read, "text" (as str) or "list".
     type_codecs: how other types are, see TypeCodec.
     connect_kwargs: the other keywords of connect().
 
@@ -267,7 +269,7 @@ def create_pool(
         reset=reset if isinstance(reset, str) else UNSET,
         **connect_kwargs,
     )
-    codecs = codec_choices(json=json, numeric=numeric, type_codecs=type_codecs)
+    codecs = codec_choices(json=json, numeric=numeric, vector=vector, type_codecs=type_codecs)
     reset_hook = None if isinstance(reset, str) else reset
     if setup is None and reset_hook is None:
         return Pool(

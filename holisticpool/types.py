@@ -9,7 +9,7 @@ nothing here may import the extension module, which imports this one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Literal, NamedTuple, Protocol, SupportsFloat, SupportsIndex, TypeVar, overload
 
 __all__ = (
@@ -24,6 +24,7 @@ __all__ = (
     "Polygon",
     "Range",
     "ServerVersion",
+    "SparseVector",
     "Type",
 )
 
@@ -199,6 +200,30 @@ class Range(Generic[_BoundT]):
 
 
 # ---- bit strings ----
+
+
+class SparseVector(NamedTuple):
+    """A value of pgvector's type ``sparsevec``: its numbers that are not zero, and where they are.
+
+    Indices count from 0, in ascending order, and there are as many values.
+    """
+
+    dimensions: int
+    indices: tuple[int, ...]
+    values: tuple[float, ...]
+
+    @classmethod
+    def from_dict(cls, elements: Mapping[int, float], dimensions: int) -> SparseVector:
+        """Made from numbers by their index from 0; zeros are left out."""
+        items = sorted((index, value) for index, value in elements.items() if value)
+        return cls(dimensions, tuple(index for index, _ in items), tuple(value for _, value in items))
+
+    def to_list(self) -> list[float]:
+        """All numbers, with the zeros."""
+        numbers = [0.0] * self.dimensions
+        for index, value in zip(self.indices, self.values, strict=True):
+            numbers[index] = value
+        return numbers
 
 
 class BitString:

@@ -342,17 +342,22 @@ pool_set_on_connect(PyObject *object, PyObject *callback)
     Py_RETURN_NONE;
 }
 
-/* _choose_codecs([(schema or None, type, form, encoder, decoder, like), ...]) */
+/* _choose_codecs([(schema or None, type, form, encoder, decoder, like), ...], read_vectors) */
 static PyObject *
-pool_choose_codecs(PyObject *object, PyObject *list)
+pool_choose_codecs(PyObject *object, PyObject *args)
 {
     PoolObject *self = (PoolObject *)object;
-    if (hp_pool_check(self) < 0) {
+    PyObject *list;
+    int read_vectors;
+    if (!PyArg_ParseTuple(args, "Op:_choose_codecs", &list, &read_vectors) || hp_pool_check(self) < 0) {
         return NULL;
     }
     if (!PyList_Check(list) || self->reading || self->finished) {
         PyErr_SetString(PyExc_TypeError, "codecs are chosen by a list, before the pool is opened");
         return NULL;
+    }
+    if (read_vectors) {
+        hp_registry_read_vectors(self->registry);
     }
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++) {
         const char *schema, *type, *form, *like;
@@ -697,7 +702,7 @@ static PyMethodDef pool_methods[] = {
     {"is_closing", pool_is_closing, METH_NOARGS, "is_closing($self, /)\n--\n\nIs the pool closed or being closed?"},
     {"_set_targets", pool_set_targets, METH_O, NULL},
     {"_set_on_connect", pool_set_on_connect, METH_O, NULL},
-    {"_choose_codecs", pool_choose_codecs, METH_O, NULL},
+    {"_choose_codecs", pool_choose_codecs, METH_VARARGS, NULL},
     {"_open", pool_open, METH_NOARGS, NULL},
     {"_close", pool_close, METH_NOARGS, NULL},
     {"_abandon", pool_abandon, METH_NOARGS, NULL},

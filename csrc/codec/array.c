@@ -93,12 +93,14 @@ is_dimension(hp_codec_state *state, const hp_codec *element, PyObject *obj)
     return usable;
 }
 
-/* Are elements of this type arrays themselves (a domain over an array)? Then
- * nested lists are elements, and there is one dimension. */
+/* Are elements of this type lists themselves (a domain over an array, vectors)?
+ * Then nested lists are elements, and there is one dimension. */
 static bool
-is_array_type(const hp_codec *codec)
+is_list_type(const hp_codec *codec)
 {
-    return base_of(codec)->kind == HP_CODEC_ARRAY;
+    const hp_codec *base = base_of(codec);
+    return base->kind == HP_CODEC_ARRAY || base->encode == hp_pgvector_encode || base->encode == hp_halfvec_encode ||
+           base->encode == hp_sparsevec_encode;
 }
 
 /* ---- encode ---- */
@@ -302,7 +304,7 @@ encode_array(hp_codec_state *state, const hp_codec *codec, PyObject *obj, hp_buf
                       .element = codec->element,
                       .buf = buf,
                       .text = text,
-                      .max_ndims = is_array_type(codec->element) ? 1 : MAX_DIMENSIONS};
+                      .max_ndims = is_list_type(codec->element) ? 1 : MAX_DIMENSIONS};
     /* One list of it, so that shape and elements come from the same traversal. */
     PyObject *sequence = PySequence_Fast(obj, "a sized iterable container is required");
     int result = sequence != NULL ? write_array(&w, sequence) : -1;

@@ -115,6 +115,9 @@ const char *hp_registry_query(void);
 typedef const char *(*hp_registry_value_fn)(void *ctx, int row, int col);
 int hp_registry_load(hp_registry *reg, int rows, hp_registry_value_fn value, void *ctx, const hp_oid *wanted,
                      size_t nwanted);
+/* Vectors of pgvector come as lists and SparseVectors; by default as str, in their
+ * text form. Before any type is found. */
+void hp_registry_read_vectors(hp_registry *reg);
 /* Forget everything that was loaded (reload_schema_state). Codecs handed out
  * stay valid until the registry is freed. */
 void hp_registry_forget(hp_registry *reg);
@@ -164,6 +167,7 @@ typedef struct hp_codec_state {
     PyObject *Polygon;
     PyObject *Circle;
     PyObject *Range;
+    PyObject *SparseVector;
     PyObject *str_bytes; /* interned attribute names */
     PyObject *str_packed;
     PyObject *str_prefixlen;

@@ -289,6 +289,19 @@ HP_ENCODER(hp_parts_encode);
 HP_DECODER(hp_parts_decode);
 HP_DECODER(hp_parts_decode_text);
 
+/* ---- vector.c, sparsevec.c: pgvector ---- */
+
+int hp_sparsevec_init(hp_codec_state *state);
+HP_ENCODER(hp_pgvector_encode);
+HP_ENCODER(hp_halfvec_encode);
+HP_ENCODER(hp_sparsevec_encode);
+HP_DECODER(hp_pgvector_decode);
+HP_DECODER(hp_halfvec_decode);
+HP_DECODER(hp_sparsevec_decode);
+HP_DECODER(hp_pgvector_decode_text);
+HP_DECODER(hp_halfvec_decode_text);
+HP_DECODER(hp_sparsevec_decode_text);
+
 /* ---- hstore.c ---- */
 
 HP_ENCODER(hp_hstore_encode);

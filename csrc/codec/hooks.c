@@ -52,6 +52,9 @@ registry_of(hp_codec_state *state, PyObject *rows, hp_oid wanted)
         return NULL;
     }
     hp_registry *reg = hp_registry_new(state);
+    if (reg != NULL) {
+        hp_registry_read_vectors(reg);
+    }
     if (reg != NULL && hp_registry_load(reg, (int)PyList_GET_SIZE(rows), value_of_row, rows, &wanted, 1) < 0) {
         hp_registry_free(reg);
         return NULL;

@@ -272,6 +272,37 @@ is_text_in_binary(const char *kind, const char *send)
     return false;
 }
 
+/* The types of pgvector, whose arguments are binary always. */
+static void
+fill_vector(hp_codec *codec, const char *send, bool read)
+{
+    static const struct {
+        const char *send;
+        hp_encode_fn encode;
+        hp_decode_fn decode;
+        hp_decode_fn decode_text;
+    } vectors[] = {
+        {"vector_send", hp_pgvector_encode, hp_pgvector_decode, hp_pgvector_decode_text},
+        {"halfvec_send", hp_halfvec_encode, hp_halfvec_decode, hp_halfvec_decode_text},
+        {"sparsevec_send", hp_sparsevec_encode, hp_sparsevec_decode, hp_sparsevec_decode_text},
+    };
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(vectors); i++) {
+        if (strcmp(send, vectors[i].send) == 0) {
+            codec->kind = HP_CODEC_BASE;
+            codec->param_format = 1;
+            codec->encode = vectors[i].encode;
+            codec->decode = read ? vectors[i].decode : NULL;
+            codec->decode_text = read ? vectors[i].decode_text : hp_text_decode;
+        }
+    }
+}
+
+void
+hp_registry_read_vectors(hp_registry *reg)
+{
+    reg->reads_vectors = true;
+}
+
 typedef struct loader {
     hp_registry *reg;
     int rows;
@@ -408,6 +439,8 @@ load_scalar(const loader *ld, int row)
         codec.kind = kind[0] == 'e' ? HP_CODEC_ENUM : HP_CODEC_BASE;
         codec.param_format = 1;
         codec.decode = hp_text_decode;
+    } else if (kind[0] == 'b') {
+        fill_vector(&codec, text_at(ld, row, COL_SEND), ld->reg->reads_vectors);
     }
     return hp_registry_add(ld->reg, &codec);
 }
@@ -453,7 +486,7 @@ hp_codec_init(PyObject *Py_UNUSED(module), hp_codec_state *state)
 {
     if (hp_datetime_init(state) < 0 || hp_uuid_init(state) < 0 || hp_network_init(state) < 0 ||
         hp_array_init(state) < 0 || hp_bits_init(state) < 0 || hp_geometry_init(state) < 0 ||
-        hp_range_init(state) < 0) {
+        hp_range_init(state) < 0 || hp_sparsevec_init(state) < 0) {
         return -1;
     }
     return 0;
@@ -496,6 +529,7 @@ hp_codec_traverse(hp_codec_state *state, visitproc visit, void *arg)
     Py_VISIT(state->str_slot_points);
     Py_VISIT(state->str_slot_is_closed);
     Py_VISIT(state->Range);
+    Py_VISIT(state->SparseVector);
     for (size_t i = 0; i < Py_ARRAY_LENGTH(state->range_slots); i++) {
         Py_VISIT(state->range_slots[i]);
     }
@@ -539,6 +573,7 @@ hp_codec_clear(hp_codec_state *state)
     Py_CLEAR(state->str_slot_points);
     Py_CLEAR(state->str_slot_is_closed);
     Py_CLEAR(state->Range);
+    Py_CLEAR(state->SparseVector);
     for (size_t i = 0; i < Py_ARRAY_LENGTH(state->range_slots); i++) {
         Py_CLEAR(state->range_slots[i]);
     }

@@ -22,6 +22,7 @@ struct hp_registry {
     size_t capacity;
     size_t used;
     loaded_codec *all;
+    bool reads_vectors;
     struct hp_choice *choices;
     const hp_codec **fixed; /* what stands for built-in types, because of a choice */
     size_t nfixed;
