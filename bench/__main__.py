@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import acquire, compare, fastapi_cost, instructions, memory, startup
+from bench import acquire, bulk, compare, fastapi_cost, instructions, latency, memory, openloop, startup
 from bench.quota import QuotaUnavailableError
 from bench.results import read, show
 
@@ -19,6 +19,9 @@ COMMANDS = {
     "memory": memory,
     "startup": startup,
     "fastapi": fastapi_cost,
+    "openloop": openloop,
+    "latency": latency,
+    "bulk": bulk,
 }
 
 

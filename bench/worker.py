@@ -19,12 +19,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
 
-from bench.drivers import DRIVERS, Driver
+from bench.chores import CHORES
+from bench.drivers import DRIVERS, AsyncpgApi, Driver
 from bench.load import run_count, run_for, run_in_turn
 from bench.measures import AsgiApp, cpu_us_per_request, memory_now, nanoseconds_per_lease, service
-from bench.workloads import ROW, WORKLOADS
+from bench.stream import run_stream
+from bench.workloads import ROW, WORKLOADS, sleeping
 
 WARM_UP_SECONDS = 0.1
+WARM_UP_STREAM_SECONDS = 0.5
 Answer = dict[str, Any]
 
 
@@ -103,6 +106,16 @@ class Session:
         await run_in_turn(self.driver.call(chosen), chosen.keys, tasks, each)
         return {}
 
+    async def chore(self, name: str, count: int, path: str) -> Answer:
+        if not isinstance(self.driver, AsyncpgApi):
+            raise RuntimeError(f"{name} is measured with drivers that have asyncpg's interface")
+        return {"seconds": await CHORES[name].run(self.driver.pool, count, path)}
+
+    async def stream(self, rate: int, seconds: float, slow_fraction: float, slow_ms: float) -> Answer:
+        fast, slow = self.driver.call(ROW), self.driver.call(sleeping(slow_ms))
+        await run_stream(fast, slow, rate, min(WARM_UP_STREAM_SECONDS, seconds), slow_fraction)
+        return asdict(await run_stream(fast, slow, rate, seconds, slow_fraction))
+
     async def memory(self) -> Answer:
         return asdict(memory_now())
 
@@ -123,6 +136,8 @@ class Session:
             "first_row": self.first_row,
             "rehearse": self.rehearse,
             "repeat": self.repeat,
+            "chore": self.chore,
+            "stream": self.stream,
             "memory": self.memory,
             "close": self.close,
         }

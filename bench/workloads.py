@@ -59,6 +59,25 @@ WORKLOADS = {workload.name: workload for workload in (SCALAR, ROW, ROWS, COMMAND
 FETCHES = (SCALAR.name, ROW.name, ROWS.name)
 """What every driver can be measured with."""
 
+
+def sleeping(milliseconds: float) -> Workload:
+    """A statement that takes the server so long and costs it nothing."""
+    return Workload(
+        "sleep",
+        f"a statement of {milliseconds:g} ms",
+        f"SELECT $1::int FROM pg_sleep({milliseconds / 1_000})",
+        range(1, 2),
+        1,
+    )
+
+
+BULK = "bulk"
+BULK_SQL = f"""
+DROP TABLE IF EXISTS {SCHEMA}.{BULK};
+CREATE UNLOGGED TABLE {SCHEMA}.{BULK} (id integer NOT NULL, name text NOT NULL, price double precision NOT NULL);
+"""
+"""What bulk work fills: unlogged, so that the disk is not what is measured."""
+
 SETUP_SQL = f"""
 DROP SCHEMA IF EXISTS {SCHEMA} CASCADE;
 CREATE SCHEMA {SCHEMA};
