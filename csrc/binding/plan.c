@@ -378,7 +378,7 @@ plan_of_result(OperationObject *op, const PGresult *result)
 }
 
 static PyObject *
-decode_with(OperationObject *op, const hp_plan *plan, const PGresult *result)
+decode_as_asked(OperationObject *op, const hp_plan *plan, const PGresult *result)
 {
     int rows = PQntuples(result);
     switch (op->kind) {
@@ -399,6 +399,23 @@ decode_with(OperationObject *op, const hp_plan *plan, const PGresult *result)
         break;
     }
     Py_RETURN_NONE;
+}
+
+static PyObject *
+decode_with(OperationObject *op, const hp_plan *plan, const PGresult *result)
+{
+    PGconn *pg = plan->text && op->req.conn ? op->req.conn->pg : NULL;
+    hp_text_style style;
+    if (pg == NULL ||
+        !hp_text_style_read(PQparameterStatus(pg, "DateStyle"), PQparameterStatus(pg, "TimeZone"), &style)) {
+        return decode_as_asked(op, plan, result);
+    }
+    hp_codec_state *state = &op->pool->state->codec;
+    const hp_text_style *before = state->text_style;
+    state->text_style = &style;
+    PyObject *value = decode_as_asked(op, plan, result);
+    state->text_style = before;
+    return value;
 }
 
 PyObject *

@@ -38,7 +38,8 @@ PyObject *hp_date_infinity(hp_codec_state *state, bool negative);
 PyObject *hp_timestamp_infinity(hp_codec_state *state, bool negative);
 /* What the binary form of the type consists of, in the order of the tuples of
  * parts.c, from its text form; infinity as there. 0, or -1 with ValueError. */
-int hp_datetime_parts_from_text(const hp_codec *codec, const char *data, Py_ssize_t len, int64_t *parts);
+int hp_datetime_parts_from_text(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len,
+                                int64_t *parts);
 /* OverflowError for an infinite interval; always NULL. */
 PyObject *hp_interval_infinity(void);
 

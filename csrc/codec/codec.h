@@ -86,7 +86,7 @@ typedef struct hp_codec {
     hp_encode_fn encode;
     hp_decode_fn decode;                  /* binary result field; NULL: the type has no binary form we know, so that a
                                   statement returning it must be executed with text results */
-    hp_decode_fn decode_text;             /* text result field, ISO DateStyle; never NULL */
+    hp_decode_fn decode_text;             /* text result field; never NULL */
     const struct hp_codec *element;       /* as hp_codec_kind says; else NULL */
     const struct hp_composite *composite; /* as hp_codec_kind says; else NULL */
     char delim;                           /* text form of arrays: delimiter between elements of this type */
@@ -134,6 +134,20 @@ typedef struct hp_rows {
     void (*finish)(PyObject *row);
 } hp_rows;
 
+/* ---- text results in a DateStyle other than ISO ---- */
+
+enum { HP_ZONE_BYTES = 256 };
+
+/* What their fields do not say themselves. */
+typedef struct hp_text_style {
+    unsigned long thread; /* that decodes */
+    bool day_first;       /* 17/12, not 12/17 */
+    char zone[HP_ZONE_BYTES];
+} hp_text_style;
+
+/* From the session's settings DateStyle and TimeZone. false: ISO, or not to be told. */
+bool hp_text_style_read(const char *date_style, const char *zone, hp_text_style *style);
+
 /* ---- state: Python objects that codecs need, looked up once ---- */
 
 enum { HP_RANGE_SLOTS = 5 };
@@ -177,8 +191,9 @@ typedef struct hp_codec_state {
     PyObject *str_slot_points;
     PyObject *str_slot_is_closed;
     PyObject *range_slots[HP_RANGE_SLOTS];
-    unsigned holds;                 /* custom.c: how many keep the functions of dead sets alive */
-    struct hp_codec_set *dead_sets; /* ... and the sets */
+    const hp_text_style *text_style; /* of the text result that is being decoded; NULL: ISO */
+    unsigned holds;                  /* custom.c: how many keep the functions of dead sets alive */
+    struct hp_codec_set *dead_sets;  /* ... and the sets */
 } hp_codec_state;
 
 int hp_codec_init(PyObject *module, hp_codec_state *state);

@@ -1,74 +1,17 @@
 /*
  * datetime_text.c - dates, times and intervals from text results.
  *
- * DateStyle must be ISO, whatever its field order; the other styles are
- * ambiguous and refused with an error that names the setting. All four
+ * Here is DateStyle ISO, whatever its field order; the other styles are read by
+ * datetime_style.c, and where it cannot the error names the setting. All four
  * IntervalStyles are understood. The objects are the same as from binary fields.
  *
  * Everything reads through a cursor that never passes the end of the field.
  */
-#include "codec/calendar.h"
+#include "codec/datetime_cursor.h"
 #include "codec/families.h"
 #include "codec/oids.h"
 
 #include <string.h>
-
-typedef struct cursor {
-    const char *p;
-    const char *end;
-} cursor;
-
-static bool
-at_end(const cursor *c)
-{
-    return c->p == c->end;
-}
-
-/* Take `ch` if it is next. */
-static bool
-accept(cursor *c, char ch)
-{
-    if (c->p < c->end && *c->p == ch) {
-        c->p++;
-        return true;
-    }
-    return false;
-}
-
-static bool
-next_is_digit(const cursor *c)
-{
-    return c->p < c->end && Py_ISDIGIT(*c->p);
-}
-
-/* min to max digits (at most 18) as a number. */
-static bool
-take_digits(cursor *c, int min, int max, int64_t *value)
-{
-    int n = 0;
-    *value = 0;
-    while (n < max && next_is_digit(c)) {
-        *value = *value * 10 + (*c->p++ - '0');
-        n++;
-    }
-    return n >= min && !next_is_digit(c);
-}
-
-/* The digits after a decimal point as microseconds; more than six are refused. */
-static bool
-take_fraction(cursor *c, int64_t *us)
-{
-    int64_t scale = HP_US_PER_SECOND;
-    *us = 0;
-    if (!next_is_digit(c)) {
-        return false;
-    }
-    while (next_is_digit(c) && scale > 1) {
-        scale /= 10;
-        *us += (*c->p++ - '0') * scale;
-    }
-    return !next_is_digit(c);
-}
 
 static bool
 equals(const char *data, Py_ssize_t len, const char *word)
@@ -76,70 +19,12 @@ equals(const char *data, Py_ssize_t len, const char *word)
     return (size_t)len == strlen(word) && memcmp(data, word, (size_t)len) == 0;
 }
 
-/* ---- pieces of a date or time ---- */
-
-static int
-days_in_month(int64_t year, int64_t month)
-{
-    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    return days[month - 1] + (month == 2 && leap);
-}
-
-typedef struct civil_date {
-    int64_t year;
-    int64_t month;
-    int64_t day;
-} civil_date;
-
 /* YYYY-MM-DD; the year may be longer. */
 static bool
 take_date(cursor *c, civil_date *date)
 {
     return take_digits(c, 4, 7, &date->year) && accept(c, '-') && take_digits(c, 2, 2, &date->month) &&
            accept(c, '-') && take_digits(c, 2, 2, &date->day);
-}
-
-/* A closing " BC", which turns year 1 into 0. */
-static void
-take_era(cursor *c, civil_date *date)
-{
-    if (c->end - c->p == 3 && memcmp(c->p, " BC", 3) == 0) {
-        c->p += 3;
-        date->year = 1 - date->year;
-    }
-}
-
-static bool
-days_of_civil(const civil_date *date, int64_t *days)
-{
-    if (date->month < 1 || date->month > 12 || date->day < 1 || date->day > days_in_month(date->year, date->month)) {
-        return false;
-    }
-    *days = hp_days_from_civil(date->year, (int)date->month, (int)date->day);
-    return true;
-}
-
-/* More hours than these are more microseconds than int64 holds. */
-#define MAX_HOURS (INT64_MAX / HP_US_PER_HOUR)
-
-/* HH:MM:SS[.ffffff] as microseconds; the hours of an interval may be many. */
-static bool
-take_time(cursor *c, int max_hour_digits, int64_t *us)
-{
-    int64_t hour;
-    int64_t minute;
-    int64_t second;
-    int64_t fraction = 0;
-    if (!take_digits(c, 1, max_hour_digits, &hour) || !accept(c, ':') || !take_digits(c, 2, 2, &minute) ||
-        !accept(c, ':') || !take_digits(c, 2, 2, &second) || hour > MAX_HOURS || minute > 59 || second > 59) {
-        return false;
-    }
-    if (accept(c, '.') && !take_fraction(c, &fraction)) {
-        return false;
-    }
-    int64_t within_hour = minute * HP_US_PER_MINUTE + second * HP_US_PER_SECOND + fraction;
-    return !__builtin_add_overflow(hour * HP_US_PER_HOUR, within_hour, us);
 }
 
 /* +HH[:MM[:SS]] as seconds east of Greenwich. */
@@ -185,17 +70,26 @@ infinity_of(const char *data, Py_ssize_t len)
 
 /* ---- date, time, timetz, timestamp, timestamptz ---- */
 
-/* Of a date that is not infinite. */
-static int
-read_date(const hp_codec *codec, const char *data, Py_ssize_t len, int64_t *days)
+static bool
+read_iso_date(const char *data, Py_ssize_t len, int64_t *days)
 {
     cursor c = {data, data + len};
     civil_date date;
     if (!take_date(&c, &date)) {
-        return refuse_not_iso(codec);
+        return false;
     }
     take_era(&c, &date);
-    return at_end(&c) && days_of_civil(&date, days) ? 0 : refuse_not_iso(codec);
+    return at_end(&c) && days_of_civil(&date, days);
+}
+
+/* Of a date that is not infinite. */
+static int
+read_date(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len, int64_t *days)
+{
+    if (read_iso_date(data, len, days) || hp_date_read_styled(state, data, len, days) == 0) {
+        return 0;
+    }
+    return refuse_not_iso(codec);
 }
 
 static int
@@ -212,9 +106,9 @@ read_timetz(const hp_codec *codec, const char *data, Py_ssize_t len, int64_t *us
     return take_time(&c, 2, us) && take_offset(&c, offset_s) && at_end(&c) ? 0 : refuse_not_iso(codec);
 }
 
-/* Of a timestamp that is not infinite. */
+/* 1: it is one; 0: it is not; -1: one that is out of range, with an exception. */
 static int
-read_timestamp(const hp_codec *codec, const char *data, Py_ssize_t len, int64_t *us)
+read_iso_timestamp(const hp_codec *codec, const char *data, Py_ssize_t len, int64_t *us)
 {
     cursor c = {data, data + len};
     civil_date date;
@@ -224,18 +118,32 @@ read_timestamp(const hp_codec *codec, const char *data, Py_ssize_t len, int64_t 
     bool aware = codec->oid == HP_OID_TIMESTAMPTZ;
     if (!take_date(&c, &date) || !accept(&c, ' ') || !take_time(&c, 2, &time_us) ||
         (aware && !take_offset(&c, &offset_s))) {
-        return refuse_not_iso(codec);
+        return 0;
     }
     take_era(&c, &date);
     if (!at_end(&c) || !days_of_civil(&date, &days)) {
-        return refuse_not_iso(codec);
+        return 0;
     }
     if (__builtin_mul_overflow(days, HP_US_PER_DAY, us) ||
         __builtin_add_overflow(*us, time_us - offset_s * HP_US_PER_SECOND, us)) {
         PyErr_SetString(PyExc_OverflowError, "timestamp out of the range of PostgreSQL");
         return -1;
     }
-    return 0;
+    return 1;
+}
+
+/* Of a timestamp that is not infinite. */
+static int
+read_timestamp(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len, int64_t *us)
+{
+    int found = read_iso_timestamp(codec, data, len, us);
+    if (found != 0) {
+        return found < 0 ? -1 : 0;
+    }
+    if (hp_timestamp_read_styled(state, codec, data, len, us) == 0) {
+        return 0;
+    }
+    return PyErr_Occurred() ? -1 : refuse_not_iso(codec);
 }
 
 PyObject *
@@ -246,7 +154,7 @@ hp_date_decode_text(hp_codec_state *state, const hp_codec *codec, const char *da
     if (infinity != 0) {
         return hp_date_infinity(state, infinity < 0);
     }
-    return read_date(codec, data, len, &days) < 0 ? NULL : hp_date_from_days(state, days);
+    return read_date(state, codec, data, len, &days) < 0 ? NULL : hp_date_from_days(state, days);
 }
 
 PyObject *
@@ -273,7 +181,7 @@ hp_timestamp_decode_text(hp_codec_state *state, const hp_codec *codec, const cha
         return hp_timestamp_infinity(state, infinity < 0);
     }
     bool aware = codec->oid == HP_OID_TIMESTAMPTZ;
-    return read_timestamp(codec, data, len, &us) < 0 ? NULL : hp_timestamp_from_us(state, us, aware);
+    return read_timestamp(state, codec, data, len, &us) < 0 ? NULL : hp_timestamp_from_us(state, us, aware);
 }
 
 /* ---- interval ---- */
@@ -523,7 +431,8 @@ interval_parts(const hp_codec *codec, const char *data, Py_ssize_t len, int infi
 }
 
 int
-hp_datetime_parts_from_text(const hp_codec *codec, const char *data, Py_ssize_t len, int64_t *parts)
+hp_datetime_parts_from_text(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len,
+                            int64_t *parts)
 {
     int infinity = infinity_of(data, len);
     switch (codec->oid) {
@@ -531,7 +440,7 @@ hp_datetime_parts_from_text(const hp_codec *codec, const char *data, Py_ssize_t 
         return interval_parts(codec, data, len, infinity, parts);
     case HP_OID_DATE:
         parts[0] = infinity > 0 ? INT32_MAX : INT32_MIN;
-        return infinity != 0 ? 0 : read_date(codec, data, len, parts);
+        return infinity != 0 ? 0 : read_date(state, codec, data, len, parts);
     case HP_OID_TIME:
         return read_time(codec, data, len, parts);
     case HP_OID_TIMETZ:
@@ -542,6 +451,6 @@ hp_datetime_parts_from_text(const hp_codec *codec, const char *data, Py_ssize_t 
         return 0;
     default:
         parts[0] = infinity > 0 ? INT64_MAX : INT64_MIN;
-        return infinity != 0 ? 0 : read_timestamp(codec, data, len, parts);
+        return infinity != 0 ? 0 : read_timestamp(state, codec, data, len, parts);
     }
 }

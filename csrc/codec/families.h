@@ -142,7 +142,7 @@ Py_ssize_t hp_json_header(const hp_codec *codec, const char *data, Py_ssize_t le
 /* Append `json`, str or bytes-like, in the form of the type of `codec`; 0, or -1 with an exception. */
 int hp_json_put(hp_codec_state *state, const hp_codec *codec, PyObject *json, hp_buf *buf);
 
-/* ---- datetime.c, datetime_text.c ---- */
+/* ---- datetime.c, datetime_text.c, datetime_style.c ---- */
 
 int hp_datetime_init(hp_codec_state *state);
 HP_ENCODER(hp_date_encode);
@@ -162,6 +162,12 @@ HP_DECODER(hp_time_decode_text);
 HP_DECODER(hp_timetz_decode_text);
 HP_DECODER(hp_timestamp_decode_text);
 HP_DECODER(hp_interval_decode_text);
+/* A date or timestamp that is not infinite in a DateStyle other than ISO. 0, or -1:
+ * it is none of the session's style, without an exception, or with the one that
+ * looking up its time zone gave. */
+int hp_date_read_styled(hp_codec_state *state, const char *data, Py_ssize_t len, int64_t *days);
+int hp_timestamp_read_styled(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len,
+                             int64_t *us);
 
 /* ---- uuid.c ---- */
 

@@ -181,5 +181,5 @@ hp_parts_decode_text(hp_codec_state *state, const hp_codec *codec, const char *d
     if (form == NULL) {
         return base->decode_text(state, base, data, len);
     }
-    return hp_datetime_parts_from_text(base, data, len, values) < 0 ? NULL : tuple_of(form, values);
+    return hp_datetime_parts_from_text(state, base, data, len, values) < 0 ? NULL : tuple_of(form, values);
 }

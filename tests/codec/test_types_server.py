@@ -6,6 +6,7 @@ import datetime as dt
 import ipaddress
 import math
 import uuid
+import zoneinfo
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
@@ -245,12 +246,75 @@ async def test_field_order_of_datestyle_does_not_matter(conn: Any, style: str) -
     assert await conn.fetchval(f"SELECT $1::date{TEXT_RESULTS}", dt.date(2024, 2, 3)) == dt.date(2024, 2, 3)
 
 
-@pytest.mark.parametrize("style", ["German", "SQL", "Postgres"])
-async def test_other_datestyle_fails_by_name_and_only_for_text_results(conn: Any, style: str) -> None:
-    await conn.execute(f"SET DateStyle = '{style}'")
-    assert await conn.fetchval("SELECT $1::date", dt.date(2024, 2, 3)) == dt.date(2024, 2, 3)
-    with pytest.raises(Exception, match="DateStyle must be ISO"):
-        await conn.fetchval(f"SELECT $1::date{TEXT_RESULTS}", dt.date(2024, 2, 3))
+STYLES = ["SQL, DMY", "SQL, MDY", "German", "Postgres, DMY", "Postgres, MDY", "ISO, DMY"]
+ZONES = ["UTC", "Europe/Berlin", "America/New_York", "America/Sao_Paulo", "Asia/Kolkata", "Asia/Kathmandu"]
+ZONES += ["Australia/Lord_Howe", "Europe/London", "Pacific/Apia", "<+0530>-05:30"]
+# The day before, in and after the hour that comes twice in some of the zones, and others.
+MOMENTS = ["2024-10-27 00:30", "2024-10-27 01:30", "2024-11-03 05:30", "2024-11-03 06:30", "2024-02-03 04:05:06.789012"]
+MOMENTS += [
+    "1999-12-31 23:59:59.999999",
+    "0001-01-02 00:00",
+    "9998-12-30 12:00",
+    "1850-06-01 12:34:56",
+    "2024-04-06 15:15",
+]
+
+
+def needs_time_zones() -> None:
+    """Skips where Python has no time zones: neither the system's nor those of the package tzdata."""
+    try:
+        zoneinfo.ZoneInfo("Europe/Berlin")
+    except zoneinfo.ZoneInfoNotFoundError:
+        pytest.skip("Python has no time zones here")
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("zone", ZONES)
+async def test_timestamps_as_text_are_the_binary_ones_in_every_datestyle_and_zone(
+    conn: Any, style: str, zone: str
+) -> None:
+    if "/" in zone:
+        needs_time_zones()
+    await conn.execute(f"SET DateStyle = '{style}'; SET TimeZone = '{zone}'")
+    query = "SELECT t, t::timestamptz AT TIME ZONE 'UTC', (t || ' UTC')::timestamptz FROM unnest($1::text[]) t"
+    binary = await conn.fetch(query, MOMENTS)
+    text = await conn.fetch(query.replace("SELECT", "SELECT NULL::aclitem,"), MOMENTS)
+    assert [tuple(row)[1:] for row in text] == [tuple(row) for row in binary]
+
+
+@pytest.mark.parametrize("style", STYLES)
+async def test_dates_inside_of_other_values_are_the_binary_ones_in_every_datestyle(conn: Any, style: str) -> None:
+    needs_time_zones()
+    await conn.execute(f"SET DateStyle = '{style}'; SET TimeZone = 'Europe/Berlin'")
+    query = (
+        "SELECT '2024-02-03'::date, 'infinity'::date, '-infinity'::timestamptz, ARRAY['2024-02-03'::date, NULL],"
+        " daterange('2024-02-03', '2024-11-12'), tstzrange('2024-02-03 04:05', NULL),"
+        " ARRAY['2024-07-03 04:05:06.5'::timestamptz], ROW('2024-02-03'::date, '2024-02-03 04:05'::timestamp)::text,"
+        " '{[2024-02-03,2024-02-05)}'::datemultirange, '04:05:06+02'::timetz, '04:05'::time"
+    )
+    binary = await conn.fetchrow(query)
+    text = await conn.fetchrow(query.replace("SELECT", "SELECT NULL::aclitem,", 1))
+    assert tuple(text)[1:] == tuple(binary)
+
+
+@pytest.mark.parametrize("style", STYLES)
+async def test_datestyle_of_a_transaction_counts_for_its_results(conn: Any, style: str) -> None:
+    async with conn.transaction():
+        await conn.execute(f"SET LOCAL DateStyle = '{style}'")
+        assert await conn.fetchval(f"SELECT $1::date{TEXT_RESULTS}", dt.date(2024, 2, 3)) == dt.date(2024, 2, 3)
+    assert await conn.fetchval(f"SELECT $1::date{TEXT_RESULTS}", dt.date(2024, 2, 3)) == dt.date(2024, 2, 3)
+
+
+@pytest.mark.parametrize("style", ["SQL", "German", "Postgres"])
+@pytest.mark.parametrize("zone", ["XYZ-2", "-03:30"])
+async def test_what_a_datestyle_cannot_tell_is_an_error_and_no_wrong_value(conn: Any, style: str, zone: str) -> None:
+    """An abbreviation of a time zone that Python does not know, or an empty one."""
+    await conn.execute(f"SET DateStyle = '{style}'; SET TimeZone = '{zone}'")
+    with pytest.raises(ValueError, match="DateStyle must be ISO"):
+        await conn.fetchval(f"SELECT now(){TEXT_RESULTS}")
+    assert await conn.fetchval(f"SELECT '2024-02-03'::date{TEXT_RESULTS}") == dt.date(2024, 2, 3)
+    with pytest.raises(OverflowError):
+        await conn.fetchval(f"SELECT '0044-03-15 BC'::date{TEXT_RESULTS}")
 
 
 async def test_bytea_is_read_in_both_output_formats(conn: Any) -> None:

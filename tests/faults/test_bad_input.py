@@ -240,10 +240,7 @@ async def test_date_and_interval_styles_never_give_another_value(pool: holisticp
             for interval in ("sql_standard", "iso_8601", "postgres_verbose", "postgres"):
                 await connection.execute(f"SET DateStyle TO {style}; SET IntervalStyle TO {interval}")
                 assert await connection.fetchrow(binary, day) == expected
-                try:
-                    assert await connection.fetchrow(text, day) == (None, *expected)
-                except ValueError as error:
-                    assert "Style" in str(error) or "interval" in str(error)
+                assert await connection.fetchrow(text, day) == (None, *expected)
 
 
 async def test_float_digits_and_bytea_output_do_not_change_values(pool: holisticpool.Pool) -> None:
