@@ -287,6 +287,7 @@ statement_timed_out(hp_timer *timer, hp_time now)
 static void
 send_now(hp_conn *conn, hp_request *req)
 {
+    conn->in_transaction = hp_conn_in_transaction(conn);
     hp_request_push(&conn->inflight, req);
     hp_phase_start(conn, req);
 }
@@ -594,5 +595,5 @@ hp_conn_in_transaction(const hp_conn *conn)
         return false;
     }
     PGTransactionStatusType status = PQtransactionStatus(conn->pg);
-    return status == PQTRANS_INTRANS || status == PQTRANS_INERROR;
+    return status == PQTRANS_ACTIVE ? conn->in_transaction : status == PQTRANS_INTRANS || status == PQTRANS_INERROR;
 }

@@ -120,6 +120,7 @@ typedef struct hp_conn {
     bool pipeline;       /* libpq's pipeline mode is on */
     bool copy_out;       /* rows of a refused COPY TO STDOUT are being dropped */
     bool in_receive;     /* receive() is on the stack */
+    bool in_transaction; /* when the request that is in flight was sent: libpq does not tell meanwhile */
     hp_cancel *cancel;   /* under way */
     bool probe_due;      /* a cancel may still hit: one round trip before the next use */
     bool has_backend_key;
@@ -201,6 +202,7 @@ void hp_conn_terminate(hp_conn *conn, const hp_error *err);
  * the server nothing (`forked`: the session is the parent's) and calling nobody. */
 void hp_conn_discard(hp_conn *conn, bool forked);
 
+/* Is a transaction open? While a request is in flight: was one before it? */
 bool hp_conn_in_transaction(const hp_conn *conn);
 
 /* The session is CLOSED, and its owner is done with that: tell its listeners, once. */

@@ -95,6 +95,26 @@ async def fetchval_column_out_of_range(driver: Any, pool: Any, conn: Any) -> Any
 
 
 @same_text
+async def is_in_transaction_while_a_statement_runs(driver: Any, pool: Any, conn: Any) -> Any:
+    seen = []
+
+    async def run(statement: Any) -> None:
+        task = asyncio.ensure_future(statement)
+        await asyncio.sleep(0)
+        seen.append(conn.is_in_transaction())
+        await task
+        seen.append(conn.is_in_transaction())
+
+    await run(conn.fetchval("SELECT 1 FROM pg_sleep(0.01)"))
+    await run(conn.execute("BEGIN"))
+    await run(conn.fetchval("SELECT 1 FROM pg_sleep(0.01)"))
+    await run(conn.execute("SELECT 1 FROM pg_sleep(0.01)"))
+    await run(conn.execute("COMMIT"))
+    await run(conn.fetchval("SELECT 1"))
+    return seen
+
+
+@same_text
 async def duplicate_names(driver: Any, pool: Any, conn: Any) -> Any:
     row = await conn.fetchrow("SELECT 1 AS a, 2 AS a")
     return [tuple(row), row["a"], list(row.keys()), dict(row), repr(row)]
