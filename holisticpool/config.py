@@ -18,7 +18,7 @@ from holisticpool.check import UNSET, Unset, check_seconds, check_size, check_ti
 from holisticpool.conninfo import ConnectConfig, connect_config, has_application_name
 from holisticpool.exceptions import ClientConfigurationError
 
-__all__ = ("RENDER_ENV_VARS", "RENDER_POOL_CONFIG", "UNSET", "PoolConfig", "pool_config")
+__all__ = ("RENDER_ENV_VARS", "RENDER_POOL_CONFIG", "UNSET", "PoolConfig", "changed_connection", "pool_config")
 
 RENDER_POOL_CONFIG: Final[dict[str, int]] = {
     "min_size": 2,
@@ -51,6 +51,9 @@ RESET_MODES: Final = ("touched", "always")
 # apply, or its password would be sent to the server that the keyword names.
 _ADDRESS_KEYWORDS: Final = frozenset({"host", "port", "user", "password", "database", "service", "passfile"})
 
+# Parameters of connect() that all connections of a pool share.
+_OF_THE_POOL: Final = ("statement_cache_size", "max_cached_statement_lifetime", "max_cacheable_statement_size")
+
 _V = TypeVar("_V")
 _D = TypeVar("_D")
 
@@ -60,6 +63,7 @@ class PoolConfig:
     """Everything a pool is made with, checked. Times in seconds, None or 0 is for ever."""
 
     connection: ConnectConfig
+    init_size: int
     min_size: int
     max_size: int
     max_queries: int
@@ -72,14 +76,15 @@ class PoolConfig:
     @property
     def has_address(self) -> bool:
         """Whether anything but libpq's own defaults says which server to use."""
-        return self.connection.dsn is not None or not _ADDRESS_KEYWORDS.isdisjoint(
-            "database" if name == "dbname" else name for name in self.connection.params
-        )
+        connection = self.connection
+        given = {"database" if name == "dbname" else name for name in connection.params}
+        return connection.dsn is not None or connection.password is not None or bool(_ADDRESS_KEYWORDS & given)
 
 
 def pool_config(
     dsn: str | None = None,
     *,
+    init_size: int | None | Unset = UNSET,
     min_size: int | Unset = UNSET,
     max_size: int | Unset = UNSET,
     max_queries: int | Unset = UNSET,
@@ -99,21 +104,21 @@ def pool_config(
     came from one.
     """
     source = _Source(os.environ if environ is None else environ)
-    smallest, largest = _sizes(source, min_size, max_size)
-    if dsn is None and all(connect_kwargs.get(name) is None for name in _ADDRESS_KEYWORDS):
-        dsn = source.environ.get(DATABASE_URL) or None
+    smallest, first, largest = _sizes(source, init_size, min_size, max_size)
     return PoolConfig(
-        connection=connect_config(
+        connection=_connection(
+            source,
             dsn,
-            command_timeout=source.pick(
+            source.pick(
                 "command_timeout",
                 command_timeout,
                 check_timeout,
                 float(RENDER_POOL_CONFIG["command_timeout"]),
                 "DATABASE_COMMAND_TIMEOUT",
             ),
-            **_with_default_settings(source.environ, dsn, connect_kwargs),
+            connect_kwargs,
         ),
+        init_size=first,
         min_size=smallest,
         max_size=largest,
         max_queries=source.pick(
@@ -132,6 +137,37 @@ def pool_config(
         ),
         max_waiters=source.pick("max_waiters", max_waiters, _not_negative, 0),
         reset=source.pick("reset", reset, _reset_mode, "touched"),
+    )
+
+
+def changed_connection(current: ConnectConfig, dsn: str | None, **connect_kwargs: Any) -> ConnectConfig:
+    """The checked connection parameters that take the place of *current* in an open pool.
+
+    command_timeout stays where it is not given. What belongs to the pool as a
+    whole cannot be changed: ClientConfigurationError, as for wrong values.
+    """
+    kept = {name: getattr(current, name) for name in _OF_THE_POOL}
+    timeout = connect_kwargs.pop("command_timeout", current.command_timeout)
+    changed = _connection(
+        _Source(os.environ), dsn, check_timeout("command_timeout", timeout), {**kept, **connect_kwargs}
+    )
+    for name, value in kept.items():
+        if getattr(changed, name) != value:
+            raise ClientConfigurationError(
+                f"{name} belongs to the pool and stays {value!r} until it is closed, got {connect_kwargs[name]!r}"
+            )
+    return changed
+
+
+def _connection(
+    source: _Source, dsn: str | None, command_timeout: float | None, connect_kwargs: Mapping[str, Any]
+) -> ConnectConfig:
+    if dsn is None and all(connect_kwargs.get(name) is None for name in _ADDRESS_KEYWORDS):
+        dsn = source.environ.get(DATABASE_URL) or None
+    return connect_config(
+        dsn,
+        command_timeout=command_timeout,
+        **_with_default_settings(source.environ, dsn, connect_kwargs),
     )
 
 
@@ -167,17 +203,26 @@ class _Source:
             raise ClientConfigurationError(f"{variable}={text!r}: {error}") from None
 
 
-def _sizes(source: _Source, min_size: int | Unset, max_size: int | Unset) -> tuple[int, int]:
+def _sizes(
+    source: _Source, init_size: int | None | Unset, min_size: int | Unset, max_size: int | Unset
+) -> tuple[int, int, int]:
+    first = UNSET if init_size is None or isinstance(init_size, Unset) else _not_negative("init_size", init_size)
     smallest = source.pick("min_size", min_size, _not_negative, UNSET, "DATABASE_POOL_MIN_SIZE", int)
     largest = source.pick("max_size", max_size, _positive, UNSET, "DATABASE_POOL_MAX_SIZE", int)
     if isinstance(smallest, Unset):
         default = RENDER_POOL_CONFIG["min_size"]
-        smallest = default if isinstance(largest, Unset) else min(default, largest)
+        smallest = min([default, *(size for size in (first, largest) if not isinstance(size, Unset))])
+    if isinstance(first, Unset):
+        first = smallest
     if isinstance(largest, Unset):
-        largest = max(RENDER_POOL_CONFIG["max_size"], smallest)
+        largest = max(RENDER_POOL_CONFIG["max_size"], smallest, first)
     if smallest > largest:
         raise ClientConfigurationError(f"min_size is greater than max_size ({smallest} > {largest})")
-    return smallest, largest
+    if first > largest:
+        raise ClientConfigurationError(f"init_size is greater than max_size ({first} > {largest})")
+    if first < smallest:
+        raise ClientConfigurationError(f"init_size is smaller than min_size ({first} < {smallest})")
+    return smallest, first, largest
 
 
 def _with_default_settings(

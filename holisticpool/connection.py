@@ -19,11 +19,12 @@ from typing import Any, cast
 from holisticpool import _core
 from holisticpool.check import UNSET, Unset
 from holisticpool.codecs import FORMATS, TypeCodec, codec_choices
-from holisticpool.conninfo import connect_config
+from holisticpool.conninfo import Password, connect_config
 from holisticpool.exceptions import InterfaceError, UnsupportedClientFeatureError
 from holisticpool.listeners import ConnectionParameters, ListeningConnection, LoggedQuery
 from holisticpool.portions import Sets, run_sets
 from holisticpool.prepared_stmt import PreparedStatement
+from holisticpool.targets import TargetSource
 from holisticpool.transaction import Transaction
 from holisticpool.types import ServerVersion, parse_server_version
 
@@ -286,10 +287,10 @@ async def connect(
     host: str | Sequence[str] | None = None,
     port: int | str | Sequence[int | str] | None = None,
     user: str | None = None,
-    password: str | None = None,
+    password: str | Password | None = None,
     passfile: str | os.PathLike[str] | None = None,
     service: str | None = None,
-    servicefile: str | None = None,
+    servicefile: str | os.PathLike[str] | None = None,
     database: str | None = None,
     loop: asyncio.AbstractEventLoop | None = None,
     timeout: float | None | Unset = UNSET,
@@ -319,14 +320,22 @@ async def connect(
 
     host, port: one or several, tried in order; a host that starts with ``/`` is
         the directory of a Unix socket.
+    password: a string, or a function without arguments that returns one (or an
+        awaitable of one); it is called for each connection, and what it raises
+        is raised here.
+    servicefile: the service file to look *service* up in.
     timeout: seconds to connect, by default the DSN's connect_timeout or 60;
         None is for ever.
     command_timeout: seconds for each statement; None is for ever.
     statement_cache_size: prepared statements kept on the session; 0 keeps none.
     max_cached_statement_lifetime: seconds before a statement is prepared anew; 0 is without limit.
     max_cacheable_statement_size: bytes; longer statements are not kept, 0 keeps all.
-    ssl: an sslmode by name, True for verify-full, False for disable. An
-        SSLContext is refused: use sslmode, sslrootcert, sslcert, sslkey in *dsn*.
+    ssl: an sslmode by name or SSLMode, True for verify-full, False for disable,
+        or an SSLContext, of which its verification, its trusted certificates and
+        its versions of TLS count; a client certificate is named by sslcert and
+        sslkey in *dsn*.
+    direct_tls: True begins TLS at once; needs libpq 17 and an sslmode of at
+        least require.
     server_settings: PostgreSQL settings of the session, str to str.
     target_session_attrs: libpq's.
     json, numeric, vector, type_codecs: as in create_pool().
@@ -365,9 +374,11 @@ async def connect(
         krbsrvname=krbsrvname,
         gsslib=gsslib,
     )
-    targets = await running.run_in_executor(None, config.targets)
+    source = TargetSource(config)
+    targets = await source.resolve()
     pool = _core.Pool(
         running,
+        init_size=1,
         min_size=1,
         max_size=1,
         max_queries=0,
@@ -386,7 +397,10 @@ async def connect(
         dedicated=True,
     )
     pool._choose_codecs(*codecs)
-    pool._set_targets(targets)
+    if source.is_constant:
+        pool._set_targets(targets)
+    else:
+        pool._set_ask(source, False)
     try:
         await pool._open()
         return cast(Connection, await pool.acquire(timeout=None))

@@ -13,24 +13,22 @@ from __future__ import annotations
 
 import os
 import re
-import ssl as ssl_module
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from holisticpool import _core
 from holisticpool.check import UNSET, Unset, check_seconds, check_size, check_timeout
-from holisticpool.exceptions import ClientConfigurationError, UnsupportedClientFeatureError
+from holisticpool.connect_utils import SessionAttribute
+from holisticpool.exceptions import ClientConfigurationError
 from holisticpool.redact import secrets_of
+from holisticpool.tls import TLS, tls_parameters
 
 DEFAULT_CONNECT_TIMEOUT_S = 60.0
 
-SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-SESSION_ATTRIBUTES = ("any", "read-write", "read-only", "primary", "standby", "prefer-standby")
+SESSION_ATTRIBUTES = tuple(attribute.value for attribute in SessionAttribute)
 
-# libpq 16 took sslrootcert=system, libpq 17 sslnegotiation.
-_LIBPQ_WITH_SYSTEM_ROOTS = 160000
-_LIBPQ_WITH_DIRECT_TLS = 170000
+Password = Callable[[], str | None | Awaitable[str | None]]
 
 # The connection parameters of PostgreSQL 18's libpq ("Parameter Key Words" in
 # its manual), and "ssl", which its URIs take for JDBC's sake. As in asyncpg, an
@@ -66,16 +64,18 @@ _SCHEME = r"\s*([A-Za-z][A-Za-z0-9+.-]*)://"
 class ConnectConfig:
     """What is needed to reach a server, checked. Its repr shows no password.
 
-    ``params`` holds libpq parameters that were given by keyword, ``settings``
-    server settings by keyword, ``default_settings`` those that the DSN and
-    libpq's environment may override. Timeouts are in seconds, None is for ever.
+    ``params`` holds libpq parameters that were given by keyword, ``password`` a
+    callable that gives one for each new connection, ``settings`` server settings
+    by keyword, ``default_settings`` those that the DSN and libpq's environment
+    may override. Timeouts are in seconds, None is for ever.
     """
 
     dsn: str | None = field(repr=False)
     params: Mapping[str, str] = field(repr=False)
+    password: Password | None
     settings: Mapping[str, str]
     default_settings: Mapping[str, str]
-    verify_by_system_roots: bool
+    tls: TLS
     connect_timeout: float | None | Unset
     command_timeout: float | None
     statement_cache_size: int
@@ -152,8 +152,7 @@ class ConnectConfig:
         overridden = {name: value for name, value in settings.items() if _is_overridden(name, value)}
         if overridden:
             target["_overridden_sql"] = _as_sql(overridden)
-        if self.verify_by_system_roots:
-            _verify_fully(target)
+        self.tls.finish(target)
 
 
 def connect_config(
@@ -162,10 +161,10 @@ def connect_config(
     host: str | Sequence[str] | None = None,
     port: int | str | Sequence[int | str] | None = None,
     user: str | None = None,
-    password: str | None = None,
+    password: str | Password | None = None,
     passfile: str | os.PathLike[str] | None = None,
     service: str | None = None,
-    servicefile: str | None = None,
+    servicefile: str | os.PathLike[str] | None = None,
     database: str | None = None,
     timeout: float | None | Unset = UNSET,
     statement_cache_size: int = 100,
@@ -186,13 +185,14 @@ def connect_config(
     UnsupportedClientFeatureError, naming the parameter, for what is not
     supported.
     """
-    _refuse_unsupported(password, servicefile)
     params = _host_params(host, port)
+    tls = tls_parameters(ssl, direct_tls)
     named = {
         "user": user,
-        "password": password,
+        "password": None if callable(password) else password,
         "passfile": None if passfile is None else os.fspath(passfile),
         "service": service,
+        "servicefile": None if servicefile is None else os.fspath(servicefile),
         "dbname": database,
         "krbsrvname": krbsrvname,
         "gsslib": gsslib,
@@ -201,19 +201,21 @@ def connect_config(
         if value is not None:
             params[name] = _as_parameter(name, value)
     if target_session_attrs is not None:
-        params["target_session_attrs"] = _one_of("target_session_attrs", target_session_attrs, SESSION_ATTRIBUTES)
+        attribute = _one_of("target_session_attrs", target_session_attrs, SESSION_ATTRIBUTES)
+        params["target_session_attrs"] = SessionAttribute(attribute).value
     if gsslib is not None:
         _one_of("gsslib", gsslib, ("gssapi", "sspi"))
-    params.update(_tls_params(ssl, direct_tls))
+    params.update(tls.params)
     if dsn is not None and not isinstance(dsn, str):
         raise ClientConfigurationError(f"dsn is expected to be a string, got {type(dsn).__name__}")
     split_dsn(dsn)
     return ConnectConfig(
         dsn=dsn,
         params=params,
+        password=password if callable(password) else None,
         settings=_checked_settings(server_settings),
         default_settings=_checked_settings(default_settings),
-        verify_by_system_roots=ssl is True,
+        tls=tls,
         connect_timeout=timeout if isinstance(timeout, Unset) else check_timeout("timeout", timeout),
         command_timeout=check_timeout("command_timeout", command_timeout),
         statement_cache_size=check_size("statement_cache_size", statement_cache_size, at_least=0),
@@ -264,17 +266,6 @@ def has_application_name(dsn: str | None) -> bool:
     return dsn is not None and re.search(r"(?<![A-Za-z_])application_name\s*=", dsn) is not None
 
 
-def _refuse_unsupported(password: object, servicefile: object) -> None:
-    if callable(password):
-        raise UnsupportedClientFeatureError(
-            "password: a callable is not supported; pass a string, or use passfile or a service file"
-        )
-    if servicefile is not None:
-        raise UnsupportedClientFeatureError(
-            "servicefile is not supported; set the environment variable PGSERVICEFILE, which libpq reads"
-        )
-
-
 def _host_params(host: str | Sequence[str] | None, port: int | str | Sequence[int | str] | None) -> dict[str, str]:
     hosts = [] if host is None else [host] if isinstance(host, str) else list(host)
     ports = [] if port is None else [port] if isinstance(port, (int, str)) else list(port)
@@ -318,42 +309,6 @@ def _check_port(target: Mapping[str, str]) -> None:
             "the port is expected to be a number from 1 to 65535 (in a URI, characters such as @ : / ? # % of a user "
             "name or password must be percent-encoded)"
         )
-
-
-def _tls_params(ssl: object, direct_tls: bool | None) -> dict[str, str]:
-    params = {}
-    if isinstance(ssl, ssl_module.SSLContext):
-        raise UnsupportedClientFeatureError(
-            "ssl: an SSLContext is not supported, libpq does the TLS; say the same with libpq's parameters in the "
-            "DSN: sslmode (require, verify-ca or verify-full), sslrootcert, sslcert and sslkey, for example "
-            "postgresql://host/db?sslmode=verify-full&sslrootcert=/path/ca.pem"
-        )
-    if isinstance(ssl, str):
-        params["sslmode"] = _one_of("ssl", ssl.replace("_", "-"), SSL_MODES)
-    elif ssl is True:
-        params["sslmode"] = "verify-full"
-    elif ssl is False:
-        params["sslmode"] = "disable"
-    elif ssl is not None:
-        raise ClientConfigurationError(f"ssl is expected to be a bool, None or one of {SSL_MODES}, got {ssl!r}")
-    if direct_tls is not None:
-        if _core.libpq_version() < _LIBPQ_WITH_DIRECT_TLS:
-            raise UnsupportedClientFeatureError("direct_tls needs libpq 17 or newer")
-        params["sslnegotiation"] = "direct" if direct_tls else "postgres"
-        if direct_tls:
-            params.setdefault("sslmode", "require")
-    return params
-
-
-def _verify_fully(target: dict[str, str]) -> None:
-    """asyncpg's ssl=True: verify against the system's roots where no others are named."""
-    if target.get("sslrootcert"):
-        return
-    if _core.libpq_version() < _LIBPQ_WITH_SYSTEM_ROOTS:
-        raise ClientConfigurationError(
-            "ssl=True needs sslrootcert in the DSN: libpq knows the system's root certificates from version 16 on"
-        )
-    target["sslrootcert"] = "system"
 
 
 def _checked_settings(settings: Mapping[str, str] | None) -> dict[str, str]:

@@ -18,21 +18,22 @@ from typing import TYPE_CHECKING, Any, cast
 
 from holisticpool import _core
 from holisticpool.check import UNSET, Unset
-from holisticpool.config import PoolConfig
 from holisticpool.connection import Connection
 from holisticpool.exceptions import InterfaceError
 from holisticpool.pool import Hook, Pool
 
 
 class HookedPool(Pool):
-    """A Pool whose leases run the user's coroutines. Made by create_pool()."""
+    """A Pool whose leases run the user's coroutines. Made by Pool."""
 
-    def __init__(self, config: PoolConfig, *, setup: Hook | None, reset: Hook | None, **kwargs: Any) -> None:
-        super().__init__(config, **kwargs)
+    _runs_hooks = True
+
+    def __init__(self, *args: Any, setup: Hook | None = None, reset: str | Hook | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, setup=setup, reset=reset, **kwargs)
         self._setup_hook = setup
-        self._reset_hook = reset
+        self._reset_hook = None if isinstance(reset, str) else reset
         self._releases: dict[Connection, asyncio.Task[None]] = {}
-        if reset is not None:
+        if self._reset_hook is not None:
             # As in asyncpg the hook is the whole reset: what init= did to the
             # session with SET survives. Open transactions are rolled back.
             self._reset_mode = "none"
@@ -115,6 +116,15 @@ class HookedPool(Pool):
                 await super().release(connection)
                 raise
         return connection
+
+
+def hooked(cls: type[Pool]) -> type[Pool]:
+    """*cls* as a HookedPool."""
+    if cls is Pool:
+        return HookedPool
+    if issubclass(cls, HookedPool):
+        return cls
+    return type(cls.__name__, (cls, HookedPool), {"__module__": cls.__module__, "__qualname__": cls.__qualname__})
 
 
 def _as_coroutine(hook: Hook, connection: Connection) -> Coroutine[Any, Any, None]:

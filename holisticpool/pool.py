@@ -18,20 +18,30 @@ from typing import TYPE_CHECKING, Any, Final
 
 from holisticpool import _core
 from holisticpool.check import UNSET, Unset
-from holisticpool.codecs import CodecChoice, TypeCodec, codec_choices
-from holisticpool.config import PoolConfig, pool_config
+from holisticpool.codecs import TypeCodec, codec_choices
+from holisticpool.config import changed_connection, pool_config
 from holisticpool.connection import Connection, check_record_class, running_loop
 from holisticpool.conninfo import connect_config
-from holisticpool.exceptions import InterfaceError, UnsupportedClientFeatureError
+from holisticpool.exceptions import InterfaceError
 from holisticpool.portions import Sets
+from holisticpool.targets import TargetSource
 
 __all__ = ("Pool", "create_pool")
 
 logger = logging.getLogger("holisticpool")
 
 Hook = Callable[[Connection], Awaitable[None]]
+Connect = Callable[..., Awaitable[Connection]]
 
 LONG_CLOSE_S: Final = 60.0
+
+# Of the keywords for a connect= callback, those that the pool itself heeds too.
+_FOR_THE_POOL: Final = (
+    "timeout",
+    "statement_cache_size",
+    "max_cached_statement_lifetime",
+    "max_cacheable_statement_size",
+)
 
 _CONNECT_KEYWORDS: Final = frozenset(connect_config.__kwdefaults__ or ()) - {"default_settings"}
 
@@ -46,29 +56,88 @@ class _Opening(enum.Enum):
 class Pool(_core.Pool):
     """Connections to one database, shared by the tasks of one event loop.
 
-    Made by create_pool(); open it with ``await pool`` or ``async with pool``.
+    Made by create_pool(), or with the same parameters; open it with ``await
+    pool`` or ``async with pool``.
     """
 
     # What the session reset at release is, where the user's hook is not it.
     _reset_mode: str | None = None
+    # Whether setup and reset coroutines are run: __new__ chooses the class by them.
+    _runs_hooks = False
+
+    def __new__(cls, *args: Any, setup: object = None, reset: object = None, **kwargs: Any) -> Pool:
+        """A pool whose leases run coroutines of the user's is of another class, which is slower."""
+        if setup is None and (reset is None or isinstance(reset, str)):
+            return super().__new__(cls)
+        # Here, since hooks.py builds on this module's Pool.
+        from holisticpool.hooks import hooked
+
+        return super().__new__(hooked(cls))
 
     def __init__(
         self,
-        config: PoolConfig,
+        dsn: str | None = None,
         *,
+        init_size: int | None | Unset = UNSET,
+        min_size: int | Unset = UNSET,
+        max_size: int | Unset = UNSET,
+        max_queries: int | Unset = UNSET,
+        max_inactive_connection_lifetime: float | Unset = UNSET,
+        max_lifetime: float | Unset = UNSET,
+        acquire_timeout: float | None | Unset = UNSET,
+        command_timeout: float | None | Unset = UNSET,
+        max_waiters: int | Unset = UNSET,
+        connect: Connect | None = None,
+        setup: Hook | None = None,
         init: Hook | None = None,
+        reset: str | Hook | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
         connection_class: type[Connection] = Connection,
         record_class: type[_core.Record] = _core.Record,
-        codecs: tuple[list[CodecChoice], bool] = ([], False),
+        json: str | tuple[Callable[[Any], str | bytes], Callable[[str], Any]] | None = None,
+        numeric: str = "decimal",
+        vector: str = "text",
+        type_codecs: Iterable[TypeCodec] | None = None,
+        **connect_kwargs: Any,
     ) -> None:
-        self._config = config
+        """Check the parameters; see create_pool() for them. The base class is initialised by the opening."""
+        for name, hook in (("connect", connect), ("setup", setup), ("init", init), ("reset", reset)):
+            if hook is not None and not callable(hook) and not (name == "reset" and isinstance(hook, str)):
+                raise TypeError(f"{name} is expected to be a coroutine function, got {hook!r}")
+        if not self._runs_hooks and (setup is not None or not (reset is None or isinstance(reset, str))):
+            raise TypeError(f"setup and reset must be passed to {type(self).__name__}() itself")
+        _check_classes(connection_class, record_class)
+        self._connect_hook = connect
+        self._connect_args: tuple[str | None, dict[str, Any]] = dsn, dict(connect_kwargs)
+        if connect is None:
+            _check_names("create_pool", connect_kwargs)
+        else:
+            if not isinstance(command_timeout, Unset):
+                self._connect_args[1]["command_timeout"] = command_timeout
+            # The rest is for the hook, whatever it takes.
+            dsn = ""
+            connect_kwargs = {name: connect_kwargs[name] for name in _FOR_THE_POOL if name in connect_kwargs}
+        self._codecs = codec_choices(json=json, numeric=numeric, vector=vector, type_codecs=type_codecs)
+        self._config = pool_config(
+            dsn,
+            init_size=init_size,
+            min_size=min_size,
+            max_size=max_size,
+            max_queries=max_queries,
+            max_inactive_connection_lifetime=max_inactive_connection_lifetime,
+            max_lifetime=max_lifetime,
+            acquire_timeout=acquire_timeout,
+            command_timeout=command_timeout,
+            max_waiters=max_waiters,
+            reset=reset if isinstance(reset, str) else UNSET,
+            **connect_kwargs,
+        )
         self._opening = _Opening.NEW
         self._wanted_loop = loop
+        self._source = TargetSource(self._config.connection)
         self._init = init
         self._connection_class = connection_class
         self._record_class = record_class
-        self._codecs = codecs
 
     if TYPE_CHECKING:
         # The base class hands out connection_class, which is one of these.
@@ -95,8 +164,7 @@ class Pool(_core.Pool):
         running = running_loop(self._wanted_loop)
         self._opening = _Opening.OPENING
         try:
-            targets = await running.run_in_executor(None, self._config.connection.targets)
-            await self._connect(running, targets)
+            await self._connect(running, await self._source.resolve() if self._connect_hook is None else [])
         except BaseException:
             self._opening = _Opening.FAILED
             raise
@@ -107,14 +175,15 @@ class Pool(_core.Pool):
         config = self._config
         super().__init__(
             loop,
+            init_size=config.init_size,
             min_size=config.min_size,
             max_size=config.max_size,
             max_queries=config.max_queries,
             max_inactive_connection_lifetime=config.max_inactive_connection_lifetime,
             max_lifetime=config.max_lifetime,
             acquire_timeout=config.acquire_timeout,
-            command_timeout=config.connection.command_timeout,
-            connect_timeout=config.connection.timeout_for(targets),
+            command_timeout=self._source.config.command_timeout,
+            connect_timeout=self._source.config.timeout_for(targets),
             max_waiters=config.max_waiters,
             statement_cache_size=config.connection.statement_cache_size,
             max_cached_statement_lifetime=config.connection.max_cached_statement_lifetime,
@@ -125,13 +194,76 @@ class Pool(_core.Pool):
             dedicated=False,
         )
         self._choose_codecs(*self._codecs)
-        self._set_targets(targets)
+        if self._connect_hook is not None:
+            self._set_ask(self._session_of_hook, True)
+        elif self._source.is_constant:
+            self._set_targets(targets)
+        else:
+            self._set_ask(self._source, False)
         self._set_on_connect(self._init)
         try:
             await self._open()
         except BaseException:
             self.terminate()
             raise
+
+    async def _changed_targets(self) -> list[dict[str, str]]:
+        """For the C part, once set_connect_args() was called: what the next connection is opened with."""
+        targets = await self._source()
+        self._set_connect_timeout(self._source.config.timeout_for(targets))
+        return targets
+
+    async def _session_of_hook(self) -> Connection:
+        """For the C part: a session that the pool takes over from the connect= callback."""
+        assert self._connect_hook is not None
+        dsn, kwargs = self._connect_args
+        wanted = self._connection_class
+        connection = await self._connect_hook(
+            dsn, loop=self._loop, connection_class=wanted, record_class=self._record_class, **kwargs
+        )
+        if not isinstance(connection, wanted):
+            raise InterfaceError(
+                f"expected pool connect callback to return an instance of '{_full_name(wanted)}', "
+                f"got '{_full_name(type(connection))}'"
+            )
+        return connection
+
+    def set_connect_args(self, dsn: str | None = None, **connect_kwargs: Any) -> None:
+        """Open further connections with these parameters of connect(), in place of all that were given.
+
+        Open connections stay until they are replaced: expire_connections() makes
+        that soon. command_timeout, where it is given, counts for all of them at
+        once. Raises ValueError or TypeError kinds for wrong parameters, among
+        them those that belong to the pool as a whole (statement_cache_size and
+        its like). With connect= they are for that callback, unchecked.
+        """
+        if self._connect_hook is None:
+            _check_names("set_connect_args", connect_kwargs)
+            self._source.config = changed_connection(self._source.config, dsn, **connect_kwargs)
+        self._connect_args = dsn, dict(connect_kwargs)
+        if self._opening is not _Opening.OPENED or self._connect_hook is not None:
+            return
+        self._set_command_timeout(self._source.config.command_timeout)
+        timeout = self._source.config.connect_timeout
+        if not isinstance(timeout, Unset):
+            self._set_connect_timeout(timeout)
+        self._set_ask(self._changed_targets, False)
+
+    async def expire_connections(self) -> None:
+        """Replace every connection that is open: idle ones now, the others when they are released."""
+        self._check_open()
+        self._expire()
+
+    def _check_open(self) -> None:
+        if self._opening is _Opening.OPENING:
+            raise InterfaceError(
+                "pool is being initialized, but not yet ready: likely there is a race between creating a pool and "
+                "using it"
+            )
+        if self._opening is _Opening.NEW:
+            raise InterfaceError("pool is not initialized")
+        if self._opening is _Opening.FAILED or self._closed:
+            raise InterfaceError("pool is closed")
 
     async def _by_lease(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """For the C part: a query whose method the connection class has redefined."""
@@ -156,6 +288,10 @@ class Pool(_core.Pool):
         async with self.acquire() as connection:
             return await connection.fetchmany(query, args, timeout=timeout, record_class=record_class)
 
+    def get_init_size(self) -> int:
+        """Connections that are opened at first."""
+        return self._config.init_size
+
     def get_min_size(self) -> int:
         """Connections that are kept at least; known before the pool is open too."""
         return self._config.min_size
@@ -163,6 +299,10 @@ class Pool(_core.Pool):
     def get_max_size(self) -> int:
         """Connections that are open at most; known before the pool is open too."""
         return self._config.max_size
+
+    def get_loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that the pool was opened on; before that the one it was given, or None."""
+        return self._loop or self._wanted_loop
 
     async def close(self) -> None:
         """Wait until every lease is released, then close every connection.
@@ -189,6 +329,7 @@ class Pool(_core.Pool):
 def create_pool(
     dsn: str | None = None,
     *,
+    init_size: int | None | Unset = UNSET,
     min_size: int | Unset = UNSET,
     max_size: int | Unset = UNSET,
     max_queries: int | Unset = UNSET,
@@ -197,7 +338,7 @@ def create_pool(
     acquire_timeout: float | None | Unset = UNSET,
     command_timeout: float | None | Unset = UNSET,
     max_waiters: int | Unset = UNSET,
-    connect: Callable[..., Awaitable[Connection]] | None = None,
+    connect: Connect | None = None,
     setup: Hook | None = None,
     init: Hook | None = None,
     reset: str | Hook | None = None,
@@ -216,6 +357,7 @@ def create_pool(
     DATABASE_*_TIMEOUT, ...) or from holisticpool.config's defaults.
 
     min_size, max_size: connections kept at least and open at most.
+    init_size: connections opened at first, by default min_size.
     max_queries: a connection is replaced after so many statements.
     max_inactive_connection_lifetime: seconds unused before a connection above
         min_size is closed; 0 keeps it.
@@ -224,6 +366,10 @@ def create_pool(
     acquire_timeout: seconds to wait for a free connection; None waits for ever.
     command_timeout: seconds for each statement; None is for ever.
     max_waiters: tasks that may wait for a connection; 0 is without limit.
+    connect: a coroutine function that is called in place of connect() for each
+        new connection, as ``connect(dsn, loop=..., connection_class=...,
+        record_class=..., **connect_kwargs)``, and returns what connect() returned
+        to it; the pool takes that session over.
     setup: a coroutine function, called with the connection at every acquire.
     init: a coroutine function, called with each new connection once.
     reset: "touched" (the default: a session is reset where its lease may have
@@ -240,24 +386,11 @@ def create_pool(
 
     With setup or a reset coroutine each query takes asyncpg's way: acquire, run,
     release. Raises ValueError or TypeError kinds for wrong parameters, and
-    UnsupportedClientFeatureError for what is not supported (connect).
+    UnsupportedClientFeatureError for what is not supported.
     """
-    # Here, since hooks.py builds on this module's Pool.
-    from holisticpool.hooks import HookedPool
-
-    if connect is not None:
-        raise UnsupportedClientFeatureError(
-            "connect is not supported: the pool makes its connections itself; use init to prepare each new one"
-        )
-    for name in connect_kwargs:
-        if name not in _CONNECT_KEYWORDS:
-            raise TypeError(f"create_pool() got an unexpected keyword argument {name!r}")
-    _check_classes(connection_class, record_class)
-    for name, hook in (("setup", setup), ("init", init), ("reset", reset)):
-        if hook is not None and not callable(hook) and not (name == "reset" and isinstance(hook, str)):
-            raise TypeError(f"{name} is expected to be a coroutine function, got {hook!r}")
-    config = pool_config(
+    return Pool(
         dsn,
+        init_size=init_size,
         min_size=min_size,
         max_size=max_size,
         max_queries=max_queries,
@@ -266,25 +399,29 @@ def create_pool(
         acquire_timeout=acquire_timeout,
         command_timeout=command_timeout,
         max_waiters=max_waiters,
-        reset=reset if isinstance(reset, str) else UNSET,
-        **connect_kwargs,
-    )
-    codecs = codec_choices(json=json, numeric=numeric, vector=vector, type_codecs=type_codecs)
-    reset_hook = None if isinstance(reset, str) else reset
-    if setup is None and reset_hook is None:
-        return Pool(
-            config, init=init, loop=loop, connection_class=connection_class, record_class=record_class, codecs=codecs
-        )
-    return HookedPool(
-        config,
+        connect=connect,
         setup=setup,
-        reset=reset_hook,
         init=init,
+        reset=reset,
         loop=loop,
         connection_class=connection_class,
         record_class=record_class,
-        codecs=codecs,
+        json=json,
+        numeric=numeric,
+        vector=vector,
+        type_codecs=type_codecs,
+        **connect_kwargs,
     )
+
+
+def _check_names(function: str, connect_kwargs: Iterable[str]) -> None:
+    for name in connect_kwargs:
+        if name not in _CONNECT_KEYWORDS:
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
+
+
+def _full_name(cls: type) -> str:
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _check_classes(connection_class: object, record_class: object) -> None:

@@ -250,14 +250,12 @@ connection_close(PyObject *object, PyObject *args, PyObject *kwargs)
     return (PyObject *)hp_operation_new(self->pool, self, HP_OP_CLOSE);
 }
 
-static PyObject *
-connection_terminate(PyObject *object, PyObject *unused)
+void
+hp_connection_terminate(ConnectionObject *self)
 {
-    ConnectionObject *self = (ConnectionObject *)object;
-    (void)unused;
     if (self->conn == NULL || hp_pool_check(self->pool) < 0) {
         PyErr_Clear();
-        Py_RETURN_NONE;
+        return;
     }
     hp_error err;
     hp_codec_state *state = &state_of(self)->codec;
@@ -270,6 +268,13 @@ connection_terminate(PyObject *object, PyObject *unused)
         hp_pool_terminate(self->pool->engine);
     }
     hp_codec_sets_let_go(state);
+}
+
+static PyObject *
+connection_terminate(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    hp_connection_terminate((ConnectionObject *)object);
     Py_RETURN_NONE;
 }
 

@@ -52,6 +52,7 @@ hp_errors_init(PyObject *module, hp_errors_state *state)
         take_attribute(OURS, "OutdatedSchemaCacheError", &state->OutdatedSchemaCacheError) < 0 ||
         take_attribute(OURS, "QueryTimeoutError", &state->QueryTimeoutError) < 0 ||
         take_attribute(OURS, "TargetServerAttributeNotMatched", &state->TargetServerAttributeNotMatched) < 0 ||
+        take_attribute("asyncio", "TimeoutError", &state->TimeoutError) < 0 ||
         take_attribute("asyncio", "CancelledError", &state->CancelledError) < 0 ||
         take_attribute("asyncio", "InvalidStateError", &state->InvalidStateError) < 0) {
         return -1;
@@ -72,6 +73,7 @@ hp_errors_init(PyObject *module, hp_errors_state *state)
     DO(TargetServerAttributeNotMatched)                                                                                \
     DO(OutdatedSchemaCacheError)                                                                                       \
     DO(QueryTimeoutError)                                                                                              \
+    DO(TimeoutError)                                                                                                   \
     DO(CancelledError)                                                                                                 \
     DO(InvalidStateError)
 
@@ -236,6 +238,9 @@ memory_error(const hp_error *err)
 PyObject *
 hp_errors_new(hp_errors_state *state, const hp_error *err, const hp_pool_report *report, PyObject *query)
 {
+    if (err->raised && report != NULL && report->raised != NULL && (err->kind != HP_ERR_DOWN || err->hopeless)) {
+        return Py_NewRef(report->raised);
+    }
     switch (err->kind) {
     case HP_ERR_SERVER:
         if (PQresultErrorField(err->result, PG_DIAG_SQLSTATE) == NULL) {
@@ -272,6 +277,41 @@ hp_errors_new(hp_errors_state *state, const hp_error *err, const hp_pool_report 
         break;
     }
     return plain(state->InternalClientError, err);
+}
+
+/* A PostgresError's, or "". */
+static void
+take_sqlstate(PyObject *exception, char *sqlstate)
+{
+    PyObject *state = PyObject_GetAttrString(exception, "sqlstate");
+    const char *text = state != NULL && PyUnicode_Check(state) ? PyUnicode_AsUTF8(state) : NULL;
+    if (text != NULL && strlen(text) == HP_SQLSTATE_BYTES - 1) {
+        memcpy(sqlstate, text, HP_SQLSTATE_BYTES);
+    }
+    PyErr_Clear();
+    Py_XDECREF(state);
+}
+
+void
+hp_errors_describe(hp_errors_state *state, hp_error *err, PyObject *exception, const char *what, bool quoted)
+{
+    PyObject *message = quoted ? PyObject_Str(exception) : NULL;
+    const char *text = message ? PyUnicode_AsUTF8(message) : NULL;
+    PyErr_Clear();
+    if (PyErr_GivenExceptionMatches(exception, state->CancelledError)) {
+        /* not to be raised in whoever waits: they were not cancelled */
+        hp_error_set(err, HP_ERR_CONNECT, "%s was cancelled", what);
+        Py_XDECREF(message);
+        return;
+    }
+    hp_error_set(err, HP_ERR_CONNECT, "%s failed: %s%s%s", what, Py_TYPE(exception)->tp_name,
+                 text && text[0] ? ": " : "", text ? text : "");
+    Py_XDECREF(message);
+    take_sqlstate(exception, err->sqlstate);
+    err->raised = true;
+    /* What comes of a server or a network that is away may be over soon. */
+    err->hopeless = err->sqlstate[0] == '\0' && !PyErr_GivenExceptionMatches(exception, PyExc_OSError) &&
+                    !PyErr_GivenExceptionMatches(exception, state->TimeoutError);
 }
 
 /* ---- raising ---- */

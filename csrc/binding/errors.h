@@ -26,6 +26,7 @@ typedef struct hp_errors_state {
     PyObject *OutdatedSchemaCacheError;
     PyObject *QueryTimeoutError;
     PyObject *TargetServerAttributeNotMatched;
+    PyObject *TimeoutError;      /* asyncio's, of its own until CPython 3.11 */
     PyObject *CancelledError;    /* asyncio.CancelledError */
     PyObject *InvalidStateError; /* asyncio.InvalidStateError */
 } hp_errors_state;
@@ -40,6 +41,7 @@ typedef struct hp_pool_report {
     double longest_lease; /* s */
     const hp_error *last; /* why opening failed last; NULL: it did not */
     unsigned attempts;
+    PyObject *raised; /* borrowed: what a callable of the user's raised last, or NULL; see hp_error.raised */
 } hp_pool_report;
 
 /* New reference: the exception instance for an engine error; NULL with an
@@ -49,6 +51,10 @@ PyObject *hp_errors_new(hp_errors_state *state, const hp_error *err, const hp_po
 /* Raise `exception` (an instance; steals it), with an entry in its traceback
  * that names the operation `name` ("Pool.fetch"): C code has none of its own. */
 void hp_errors_raise(PyObject *exception, const char *name, PyObject *globals);
+
+/* What it means that a callable of the user's has failed with `exception`; `what`
+ * names it. With `quoted` its message becomes part of the text. */
+void hp_errors_describe(hp_errors_state *state, hp_error *err, PyObject *exception, const char *what, bool quoted);
 
 /* New reference: the exception that is set, as an instance, and none is set then. */
 PyObject *hp_errors_take(void);

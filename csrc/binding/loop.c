@@ -31,13 +31,14 @@ report_of(PoolObject *pool)
         .longest_lease = hp_pool_longest_lease(engine),
         .attempts = engine->failures,
         .last = engine->tried && !engine->last_connect_ok ? &engine->last_error : NULL,
+        .raised = pool->raised,
     };
 }
 
 static PyObject *
 exception_of(PoolObject *pool, const hp_error *err, PyObject *query)
 {
-    hp_pool_report report = {0};
+    hp_pool_report report = {.raised = pool->raised};
     if (err->kind == HP_ERR_EXHAUSTED || err->kind == HP_ERR_TOO_MANY_WAITERS || err->kind == HP_ERR_DOWN) {
         report = report_of(pool);
     }
@@ -203,7 +204,7 @@ released(hp_request *req)
 
 /* ---- names ---- */
 
-static const char JOB_NAME[] = "holisticpool.resolution";
+static const char JOB_NAME[] = "holisticpool.addresses";
 
 /* The task of a resolution is gone without having called back (its loop was
  * closed): nobody else will free the job. */
@@ -212,9 +213,9 @@ free_job(PyObject *capsule)
 {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    hp_resolution *job = PyCapsule_GetPointer(capsule, JOB_NAME);
+    hp_errand *job = PyCapsule_GetPointer(capsule, JOB_NAME);
     if (job != NULL && PyCapsule_GetContext(capsule) == NULL) {
-        hp_resolution_done(job, 0, NULL, "the event loop is gone");
+        hp_errand_addresses(job, 0, NULL, "the event loop is gone");
     }
     PyErr_Restore(type, value, traceback);
 }
@@ -222,9 +223,9 @@ free_job(PyObject *capsule)
 static void
 answer(PyObject *capsule, int n, const char *const *addresses, const char *why)
 {
-    hp_resolution *job = PyCapsule_GetPointer(capsule, JOB_NAME);
+    hp_errand *job = PyCapsule_GetPointer(capsule, JOB_NAME);
     PyCapsule_SetContext(capsule, job); /* answered */
-    hp_resolution_done(job, n, addresses, why);
+    hp_errand_addresses(job, n, addresses, why);
 }
 
 static void
@@ -317,14 +318,14 @@ hp_loop_when_done(PoolObject *pool, PyObject *task, PyMethodDef *def, PyObject *
 }
 
 static void
-resolve(void *user, hp_resolution *job, const char *host, const char *port)
+resolve(void *user, hp_errand *job, const char *host, const char *port)
 {
     enum { STREAM = 1 }; /* socket.SOCK_STREAM */
     PoolObject *pool = user;
     PyObject *capsule = PyCapsule_New(job, JOB_NAME, free_job);
     if (capsule == NULL) {
         PyErr_Clear();
-        hp_resolution_done(job, 0, NULL, "out of memory");
+        hp_errand_addresses(job, 0, NULL, "out of memory");
         return;
     }
     PyObject *method = PyObject_GetAttr(pool->loop, pool->state->binding.str_getaddrinfo);
@@ -344,29 +345,32 @@ resolve(void *user, hp_resolution *job, const char *host, const char *port)
 
 /* ---- init hook ---- */
 
+void
+hp_loop_note_raised(PoolObject *pool, hp_error *err, const char *what, bool quoted)
+{
+    PyObject *exception = hp_errors_take();
+    hp_errors_describe(&pool->state->errors, err, exception, what, quoted);
+    Py_XSETREF(pool->raised, exception);
+}
+
+/* It has failed where an exception is set. */
 static void
 session_ready(ConnectionObject *connection)
 {
     hp_conn *conn = connection->conn;
-    PoolObject *pool = connection->pool;
-    PyObject *text = NULL;
-    const char *why = NULL;
+    hp_error err;
     bool ok = !PyErr_Occurred();
     if (!ok) {
-        Py_XSETREF(pool->init_error, hp_errors_take());
-        text = PyObject_Str(pool->init_error);
-        why = text ? PyUnicode_AsUTF8(text) : NULL;
-        PyErr_Clear();
+        hp_loop_note_raised(connection->pool, &err, "the init hook of a new connection", true);
     }
     hp_listeners_keep(connection);
     connection->conn = NULL; /* the hook's lease ends here */
     if (conn != NULL) {
-        hp_codec_state *state = &pool->state->codec;
+        hp_codec_state *state = &connection->pool->state->codec;
         hp_codec_sets_hold(state);
-        hp_pool_session_ready(conn, ok, why);
+        hp_pool_session_ready(conn, ok ? NULL : &err);
         hp_codec_sets_let_go(state);
     }
-    Py_XDECREF(text);
 }
 
 static PyObject *
@@ -386,8 +390,10 @@ session_opened(void *user, hp_conn *conn)
     PoolObject *pool = user;
     PyObject *connection = hp_connection_new(pool, conn);
     if (connection == NULL) {
+        hp_error err;
         PyErr_Clear();
-        hp_pool_session_ready(conn, false, "out of memory");
+        hp_error_set(&err, HP_ERR_NO_MEMORY, "out of memory");
+        hp_pool_session_ready(conn, &err);
         return;
     }
     ((ConnectionObject *)connection)->in_init = true;
@@ -426,10 +432,7 @@ opened(void *user, const hp_error *err)
         hp_operation_finish(op, Py_NewRef(Py_None), NULL);
         return;
     }
-    PyObject *exception = Py_XNewRef(pool->init_error);
-    if (exception == NULL) {
-        exception = exception_of(pool, err, NULL);
-    }
+    PyObject *exception = exception_of(pool, err, NULL);
     hp_operation_finish(op, NULL, exception ? exception : hp_errors_take());
 }
 
@@ -460,6 +463,8 @@ const hp_callbacks hp_loop_callbacks = {
     .released = released,
     .resolve = resolve,
     .cancel = hp_loop_cancel,
+    .ask = hp_errands_ask,
+    .withdrawn = hp_errands_withdrawn,
     .session_opened = session_opened,
     .session_closed = session_closed,
     .noticed = hp_listeners_noticed,

@@ -138,6 +138,7 @@ static int
 pool_init(PyObject *object, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"loop",
+                            "init_size",
                             "min_size",
                             "max_size",
                             "max_queries",
@@ -164,10 +165,11 @@ pool_init(PyObject *object, PyObject *args, PyObject *kwargs)
     const char *reset;
     hp_pool_config config;
     memset(&config, 0, sizeof config);
-    if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "O$iiKddOOOiidnsOOp:Pool", names, &loop, &config.min_size, &config.max_size, &max_queries,
-            &max_idle, &max_lifetime, &acquire_timeout, &command_timeout, &connect_timeout, &config.max_waiters,
-            &cache_size, &statement_lifetime, &cacheable, &reset, &record_class, &connection_class, &dedicated)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O$iiiKddOOOiidnsOOp:Pool", names, &loop, &config.init_size,
+                                     &config.min_size, &config.max_size, &max_queries, &max_idle, &max_lifetime,
+                                     &acquire_timeout, &command_timeout, &connect_timeout, &config.max_waiters,
+                                     &cache_size, &statement_lifetime, &cacheable, &reset, &record_class,
+                                     &connection_class, &dedicated)) {
         return -1;
     }
     if (self->engine != NULL) {
@@ -179,9 +181,9 @@ pool_init(PyObject *object, PyObject *args, PyObject *kwargs)
         parse_reset(reset, &config) < 0) {
         return -1;
     }
-    if (config.min_size < 0 || config.max_size < 1 || config.min_size > config.max_size || config.max_waiters < 0 ||
-        cache_size < 0) {
-        PyErr_SetString(PyExc_ValueError, "sizes must satisfy 0 <= min_size <= max_size, 1 <= max_size");
+    if (config.min_size < 0 || config.max_size < 1 || config.min_size > config.init_size ||
+        config.init_size > config.max_size || config.max_waiters < 0 || cache_size < 0) {
+        PyErr_SetString(PyExc_ValueError, "sizes must satisfy 0 <= min_size <= init_size <= max_size, 1 <= max_size");
         return -1;
     }
     hp_time connect;
@@ -236,7 +238,8 @@ pool_traverse(PoolObject *self, visitproc visit, void *arg)
     Py_VISIT(self->record_class);
     Py_VISIT(self->connection_class);
     Py_VISIT(self->on_connect);
-    Py_VISIT(self->init_error);
+    Py_VISIT(self->on_ask);
+    Py_VISIT(self->raised);
     Py_VISIT(self->batch);
     Py_VISIT(self->closing);
     int rc = hp_listeners_traverse(self, visit, arg);
@@ -249,7 +252,8 @@ static int
 pool_clear(PoolObject *self)
 {
     Py_CLEAR(self->on_connect);
-    Py_CLEAR(self->init_error);
+    Py_CLEAR(self->on_ask);
+    Py_CLEAR(self->raised);
     Py_CLEAR(self->closing);
     return 0;
 }
@@ -302,31 +306,78 @@ fill_target(hp_target *target, PyObject *params)
     return 0;
 }
 
+int
+hp_pool_parse_targets(PyObject *list, hp_target **targets, int *n)
+{
+    if (!PyList_Check(list) || PyList_GET_SIZE(list) == 0 || PyList_GET_SIZE(list) > INT_MAX) {
+        PyErr_SetString(PyExc_TypeError, "targets must be a list of at least one dict");
+        return -1;
+    }
+    int count = (int)PyList_GET_SIZE(list);
+    hp_target *made = calloc((size_t)count, sizeof *made);
+    if (made == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (int i = 0; i < count; i++) {
+        if (fill_target(&made[i], PyList_GET_ITEM(list, i)) < 0) {
+            hp_targets_free(made, i);
+            return -1;
+        }
+    }
+    *targets = made;
+    *n = count;
+    return 0;
+}
+
 static PyObject *
 pool_set_targets(PyObject *object, PyObject *list)
 {
     PoolObject *self = (PoolObject *)object;
-    if (hp_pool_check(self) < 0) {
+    hp_target *targets;
+    int n;
+    if (hp_pool_check(self) < 0 || hp_pool_parse_targets(list, &targets, &n) < 0) {
         return NULL;
-    }
-    if (!PyList_Check(list) || PyList_GET_SIZE(list) == 0) {
-        PyErr_SetString(PyExc_TypeError, "targets must be a list of at least one dict");
-        return NULL;
-    }
-    Py_ssize_t n = PyList_GET_SIZE(list);
-    hp_target *targets = calloc((size_t)n, sizeof *targets);
-    if (targets == NULL) {
-        return PyErr_NoMemory();
-    }
-    for (Py_ssize_t i = 0; i < n; i++) {
-        if (fill_target(&targets[i], PyList_GET_ITEM(list, i)) < 0) {
-            hp_targets_free(targets, (int)i);
-            return NULL;
-        }
     }
     hp_targets_free(self->engine->env.targets, self->engine->env.ntargets);
     self->engine->env.targets = targets;
-    self->engine->env.ntargets = (int)n;
+    self->engine->env.ntargets = n;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+pool_set_connect_timeout(PyObject *object, PyObject *seconds)
+{
+    PoolObject *self = (PoolObject *)object;
+    hp_time timeout;
+    if (hp_pool_check(self) < 0 || hp_timeout_from_object(seconds, &timeout) < 0) {
+        return NULL;
+    }
+    self->engine->env.connect_timeout = timeout > 0 ? timeout : HP_NEVER;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+pool_set_command_timeout(PyObject *object, PyObject *seconds)
+{
+    PoolObject *self = (PoolObject *)object;
+    if (hp_pool_check(self) < 0 || hp_timeout_from_object(seconds, &self->command_timeout) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+pool_expire(PyObject *object, PyObject *unused)
+{
+    PoolObject *self = (PoolObject *)object;
+    (void)unused;
+    if (hp_pool_check(self) < 0) {
+        return NULL;
+    }
+    hp_codec_sets_hold(&self->state->codec);
+    hp_pool_expire(self->engine);
+    hp_codec_sets_let_go(&self->state->codec);
     Py_RETURN_NONE;
 }
 
@@ -382,7 +433,8 @@ pool_open(PyObject *object, PyObject *unused)
     if (hp_pool_check(self) < 0) {
         return NULL;
     }
-    if (self->engine->env.ntargets == 0 || self->reading || self->finished) {
+    bool placeless = self->engine->env.ntargets == 0 && self->engine->env.ask == HP_ASK_NOTHING;
+    if (placeless || self->reading || self->finished) {
         PyErr_SetString(self->state->errors.InterfaceError, "the pool cannot be opened: no targets, or opened before");
         return NULL;
     }
@@ -701,8 +753,12 @@ static PyMethodDef pool_methods[] = {
      "get_max_size($self, /)\n--\n\nConnections that are open at most."},
     {"is_closing", pool_is_closing, METH_NOARGS, "is_closing($self, /)\n--\n\nIs the pool closed or being closed?"},
     {"_set_targets", pool_set_targets, METH_O, NULL},
+    {"_set_ask", hp_errands_set_ask, METH_VARARGS, NULL},
+    {"_set_connect_timeout", pool_set_connect_timeout, METH_O, NULL},
+    {"_set_command_timeout", pool_set_command_timeout, METH_O, NULL},
     {"_set_on_connect", pool_set_on_connect, METH_O, NULL},
     {"_choose_codecs", pool_choose_codecs, METH_VARARGS, NULL},
+    {"_expire", pool_expire, METH_NOARGS, NULL},
     {"_open", pool_open, METH_NOARGS, NULL},
     {"_close", pool_close, METH_NOARGS, NULL},
     {"_abandon", pool_abandon, METH_NOARGS, NULL},

@@ -68,13 +68,17 @@ typedef struct PoolObject {
     PyTypeObject *connection_class;
     hp_time acquire_timeout, command_timeout; /* HP_NEVER: none */
     PyObject *on_connect;                     /* or NULL */
-    PyObject *init_error;                     /* what the init hook raised last, or NULL */
-    struct OperationObject *opening;          /* borrowed: waits for opened() */
-    PyObject *batch;                          /* wake-ups of the run of the reactor that is going on, or NULL */
-    PyObject *closing;                        /* list of Operations that wait for closed(), or NULL */
+    PyObject *on_ask;                         /* what answers errands (errands.c), or NULL */
+    PyObject *raised;                /* by a callable of the user's at the last opening that failed so, or NULL */
+    struct OperationObject *opening; /* borrowed: waits for opened() */
+    PyObject *batch;                 /* wake-ups of the run of the reactor that is going on, or NULL */
+    PyObject *closing;               /* list of Operations that wait for closed(), or NULL */
 } PoolObject;
 
 extern unsigned hp_fork_generation;
+
+/* A list of dicts to an array of targets, the caller's. 0, or -1 with an exception. */
+int hp_pool_parse_targets(PyObject *list, hp_target **targets, int *n);
 
 int hp_pool_type_init(PyObject *module, hp_binding_state *state);
 /* 0, or -1 with InterfaceError: not initialised, or made in a parent process. */
@@ -92,11 +96,21 @@ void hp_loop_stop_reading(PoolObject *pool);
 PyObject *hp_loop_run(PoolObject *pool, PyObject *awaitable);
 /* Have def(self, task) called when it is done. 0, or -1 with an exception. */
 int hp_loop_when_done(PoolObject *pool, PyObject *task, PyMethodDef *def, PyObject *self);
+/* A callable of the user's has failed, with the exception that is set: keep it,
+ * and say in *err what it means for the session. */
+void hp_loop_note_raised(PoolObject *pool, hp_error *err, const char *what, bool quoted);
 
 /* ---- cancel.c ---- */
 
 /* hp_callbacks.cancel */
 int hp_loop_cancel(void *user, hp_cancel *job, const hp_conn *conn, bool last);
+
+/* ---- errands.c ---- */
+
+void hp_errands_ask(void *user, hp_errand *errand);
+void hp_errands_withdrawn(void *user, hp_errand *errand);
+/* Pool._set_ask(callback, for_session) */
+PyObject *hp_errands_set_ask(PyObject *pool, PyObject *args);
 
 /* ---- connection.c ---- */
 
@@ -117,6 +131,8 @@ PyObject *hp_connection_new(PoolObject *pool, hp_conn *conn);
 PyObject *hp_connection_new_ended(PoolObject *pool);
 /* Give the lease back; no effect on a released one. */
 void hp_connection_release(ConnectionObject *connection);
+/* Close the session at once; no effect on a released one. */
+void hp_connection_terminate(ConnectionObject *connection);
 /* 0, or -1 with InterfaceError: released or closed. `method` as in "fetch". */
 int hp_connection_check(ConnectionObject *connection, const char *method);
 

@@ -30,7 +30,7 @@ hp_error_clear(hp_error *err)
     err->kind = HP_ERR_NONE;
     err->sqlstate[0] = '\0';
     err->seconds = 0;
-    err->refused = false;
+    err->refused = err->raised = err->hopeless = false;
     err->result = NULL;
     err->text[0] = '\0';
 }
@@ -86,6 +86,6 @@ hp_error_is_permanent(const hp_error *err)
         return false;
     }
     /* 28: invalid authorization; 3D000: no such database; 42501: no CONNECT privilege */
-    return strncmp(err->sqlstate, "28", 2) == 0 || strcmp(err->sqlstate, "3D000") == 0 ||
+    return err->hopeless || strncmp(err->sqlstate, "28", 2) == 0 || strcmp(err->sqlstate, "3D000") == 0 ||
            strcmp(err->sqlstate, "42501") == 0;
 }

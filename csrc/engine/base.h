@@ -52,6 +52,8 @@ typedef struct hp_error {
     char sqlstate[HP_SQLSTATE_BYTES]; /* "" where there is none */
     double seconds;                   /* HP_ERR_QUERY_TIMEOUT: how long it had */
     bool refused;                     /* HP_ERR_CONNECT: nobody listens there (ECONNREFUSED) */
+    bool raised;                      /* HP_ERR_CONNECT: by a callable of the user's; the binding keeps the reason */
+    bool hopeless;                    /* HP_ERR_CONNECT: ... and trying again soon would be pointless */
     const PGresult *result;           /* HP_ERR_SERVER: borrowed for the time of the callback */
     char text[HP_ERROR_TEXT_BYTES];   /* UTF-8 as far as the server's is; never a password */
 } hp_error;

@@ -8,6 +8,7 @@
 #include "engine/batch.h"
 #include "engine/cancel.h"
 #include "engine/connect.h"
+#include "engine/conninfo.h"
 #include "engine/news.h"
 #include "engine/phase.h"
 #include "engine/prepared.h"
@@ -74,6 +75,7 @@ hp_conn_free(hp_conn *conn)
         return;
     }
     hp_stmt_cache_destroy(&conn->stmts);
+    hp_targets_free(conn->own_targets, conn->nown_targets);
     free(conn->to_close.items);
     free(conn->owned.items);
     free(conn);
@@ -110,7 +112,7 @@ hp_conn_connected(hp_conn *conn)
     conn->opened_at = hp_now();
     const char *strings = PQparameterStatus(conn->pg, "standard_conforming_strings");
     conn->odd_strings = strings != NULL && strcmp(strings, "on") != 0;
-    if (hp_conn_settings(conn) != NULL) {
+    if (hp_conn_settings(conn) != NULL && !conn->taken_over) {
         hp_conn_run_settings(conn); /* owner->idle() follows */
     } else {
         env->owner->opened(conn);
@@ -340,7 +342,7 @@ hp_conn_run_internal(hp_conn *conn, const char *script)
 const char *
 hp_conn_settings(const hp_conn *conn)
 {
-    const hp_target *target = &conn->env->targets[conn->target];
+    const hp_target *target = hp_conn_target(conn);
     return conn->plain_startup ? target->settings : target->overridden;
 }
 

@@ -70,15 +70,23 @@ typedef struct hp_conn_owner {
     void (*closed)(struct hp_conn *conn);                      /* CLOSING -> CLOSED */
 } hp_conn_owner;
 
+/* Whether the binding is asked before a session is opened, and for what. */
+typedef enum hp_ask {
+    HP_ASK_NOTHING, /* env->targets says it */
+    HP_ASK_TARGETS, /* what to connect to: another password each time, for example */
+    HP_ASK_SESSION  /* the session itself, opened somewhere else */
+} hp_ask;
+
 /* What all sessions of a pool share. */
 typedef struct hp_env {
     hp_reactor reactor;
     hp_stats stats;
     const hp_callbacks *up;
     const hp_conn_owner *owner;
-    void *user; /* for callbacks without a request */
-    hp_target *targets;
+    void *user;         /* for callbacks without a request */
+    hp_target *targets; /* not used while `ask` asks */
     int ntargets;
+    hp_ask ask; /* of sessions opened from now on */
     int statement_cache_size;
     hp_time connect_timeout; /* of one hp_conn_open(), all addresses together */
     hp_time cancel_timeout;  /* for a cancelled statement to end, then the session is given up */
@@ -105,13 +113,16 @@ typedef struct hp_conn {
     hp_timer timer; /* CONNECTING: attempt; cancelling: patience; CLOSING: patience */
 
     /* CONNECTING */
+    hp_target *own_targets; /* those that it was given when it asked; NULL: env->targets */
+    int nown_targets;
     int target, address, naddresses;
     char **addresses;
     bool plain_startup; /* without `options`: target->settings is run instead */
     bool settings_due;  /* hp_conn_settings() is to be run */
+    bool taken_over;    /* was opened elsewhere, where its settings were made */
     bool second_pass;   /* prefer-standby: no standby was found */
     hp_time open_deadline;
-    hp_resolution *resolution;
+    hp_errand *errand; /* under way */
     hp_error connect_error;
 
     /* READY */
@@ -140,6 +151,7 @@ typedef struct hp_conn {
     bool served;      /* was handed out before */
     bool odd_strings; /* standard_conforming_strings began off: texts may do what the scanner does not see */
     uint64_t queries;
+    bool outdated; /* asked for before hp_pool_expire() */
     hp_time opened_at, expires_at, idle_since, lease_since;
     uint64_t lease; /* number of the current lease, so that an old one cannot use the session */
 
@@ -204,6 +216,8 @@ void hp_conn_discard(hp_conn *conn, bool forked);
 
 /* Is a transaction open? While a request is in flight: was one before it? */
 bool hp_conn_in_transaction(const hp_conn *conn);
+/* The place that the session is, or is to be, connected to. */
+const hp_target *hp_conn_target(const hp_conn *conn);
 
 /* The session is CLOSED, and its owner is done with that: tell its listeners, once. */
 void hp_conn_tell_end(hp_conn *conn);

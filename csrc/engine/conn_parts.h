@@ -1,6 +1,6 @@
 /*
- * conn_parts.h - what the files of a session (conn.c, ending.c) need of each other
- * and nobody else may call.
+ * conn_parts.h - what the files of a session (conn.c, connect.c, ending.c) need of
+ * each other and nobody else may call.
  */
 #ifndef HP_CONN_PARTS_H
 #define HP_CONN_PARTS_H
@@ -18,6 +18,13 @@ void hp_conn_let_go(hp_conn *conn, hp_request *req);
 
 /* The connection broke: find out why and give the session up. */
 void hp_conn_lost(hp_conn *conn);
+/* Take the server session out of one that is READY and free, and leave that one
+ * CLOSED; its owner is not told. The caller owns what is returned, and drops the
+ * attachments. */
+PGconn *hp_conn_part_with(hp_conn *conn);
+/* What the binding keeps for a session that is CLOSED. Last of all, since its
+ * finalizers may be code of the user, which finds the end of the session complete. */
+void hp_conn_drop_attachments(hp_conn *conn);
 /* CLOSING: has the server closed its end? */
 void hp_conn_see_close(hp_conn *conn);
 

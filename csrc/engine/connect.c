@@ -2,6 +2,9 @@
  * connect.c - see connect.h.
  */
 #include "engine/connect.h"
+#include "engine/conn_parts.h"
+#include "engine/conninfo.h"
+#include "engine/prepared.h"
 
 #include "engine/backend_key.h"
 
@@ -15,10 +18,16 @@ static const hp_time LEAST_ATTEMPT_US = 500 * HP_MS;
 
 static void try_address(hp_conn *conn);
 
-static const hp_target *
-target_of(const hp_conn *conn)
+const hp_target *
+hp_conn_target(const hp_conn *conn)
 {
-    return &conn->env->targets[conn->target];
+    return conn->own_targets ? &conn->own_targets[conn->target] : &conn->env->targets[conn->target];
+}
+
+static int
+count_targets(const hp_conn *conn)
+{
+    return conn->own_targets ? conn->nown_targets : conn->env->ntargets;
 }
 
 static void
@@ -32,14 +41,23 @@ drop_addresses(hp_conn *conn)
     conn->naddresses = 0;
 }
 
+/* It is freed when its answer comes. */
+static void
+withdraw_errand(hp_conn *conn)
+{
+    hp_errand *errand = conn->errand;
+    if (errand != NULL) {
+        errand->conn = NULL;
+        conn->errand = NULL;
+        conn->env->up->withdrawn(conn->env->user, errand);
+    }
+}
+
 void
 hp_connect_cleanup(hp_conn *conn)
 {
     drop_addresses(conn);
-    if (conn->resolution != NULL) {
-        conn->resolution->conn = NULL; /* freed when the answer comes */
-        conn->resolution = NULL;
-    }
+    withdraw_errand(conn);
 }
 
 static void
@@ -51,27 +69,69 @@ drop_attempt(hp_conn *conn)
     conn->pg = NULL;
 }
 
+/* ---- errands ---- */
+
+/* NULL: out of memory, and connecting has failed. */
+static hp_errand *
+new_errand(hp_conn *conn, hp_ask asks)
+{
+    hp_errand *errand = calloc(1, sizeof *errand);
+    if (errand == NULL || hp_timer_start(&conn->env->reactor, &conn->timer, conn->open_deadline) < 0) {
+        free(errand);
+        hp_error_set(&conn->connect_error, HP_ERR_NO_MEMORY, "out of memory");
+        hp_conn_connect_failed(conn);
+        return NULL;
+    }
+    errand->conn = conn;
+    errand->asks = asks;
+    conn->errand = errand;
+    return errand;
+}
+
+/* Frees it; the session that waits for the answer, or NULL. */
+static hp_conn *
+end_errand(hp_errand *errand)
+{
+    hp_conn *conn = errand->conn;
+    free(errand);
+    if (conn != NULL) {
+        conn->errand = NULL;
+    }
+    return conn;
+}
+
+static void
+ask(hp_conn *conn)
+{
+    hp_errand *errand = new_errand(conn, conn->env->ask);
+    if (errand != NULL) {
+        conn->env->up->ask(conn->env->user, errand);
+    }
+}
+
+static void
+answer_is_error(hp_conn *conn, const hp_error *err)
+{
+    conn->connect_error = *err;
+    conn->connect_error.result = NULL;
+    hp_conn_connect_failed(conn);
+}
+
 /* ---- from one target to the next ---- */
 
 static void
 try_target(hp_conn *conn)
 {
-    const hp_target *target = target_of(conn);
+    const hp_target *target = hp_conn_target(conn);
     conn->address = 0;
     if (target->host == NULL) {
         try_address(conn);
         return;
     }
-    hp_resolution *job = calloc(1, sizeof *job);
-    if (job == NULL || hp_timer_start(&conn->env->reactor, &conn->timer, conn->open_deadline) < 0) {
-        free(job);
-        hp_error_set(&conn->connect_error, HP_ERR_NO_MEMORY, "out of memory");
-        hp_conn_connect_failed(conn);
-        return;
+    hp_errand *errand = new_errand(conn, HP_ASK_NOTHING);
+    if (errand != NULL) {
+        conn->env->up->resolve(conn->env->user, errand, target->host, target->port);
     }
-    job->conn = conn;
-    conn->resolution = job;
-    conn->env->up->resolve(conn->env->user, job, target->host, target->port);
 }
 
 static bool
@@ -80,8 +140,9 @@ wants_second_pass(const hp_conn *conn)
     if (conn->second_pass) {
         return false;
     }
-    for (int i = 0; i < conn->env->ntargets; i++) {
-        if (conn->env->targets[i].prefer_standby) {
+    const hp_target *targets = conn->own_targets ? conn->own_targets : conn->env->targets;
+    for (int i = 0; i < count_targets(conn); i++) {
+        if (targets[i].prefer_standby) {
             return true;
         }
     }
@@ -101,7 +162,7 @@ next_address(hp_conn *conn)
         return;
     }
     drop_addresses(conn);
-    if (++conn->target < conn->env->ntargets) {
+    if (++conn->target < count_targets(conn)) {
         try_target(conn);
         return;
     }
@@ -115,14 +176,101 @@ next_address(hp_conn *conn)
 }
 
 void
-hp_resolution_done(hp_resolution *job, int n, const char *const *addresses, const char *why)
+hp_errand_targets(hp_errand *errand, hp_target *targets, int n, const hp_error *err)
 {
-    hp_conn *conn = job->conn;
-    free(job);
+    hp_conn *conn = end_errand(errand);
+    if (conn == NULL) {
+        hp_targets_free(targets, n);
+        return;
+    }
+    if (n == 0) {
+        hp_targets_free(targets, n);
+        answer_is_error(conn, err);
+        return;
+    }
+    conn->own_targets = targets;
+    conn->nown_targets = n;
+    try_target(conn);
+}
+
+/* Statements that the one who opened the session has prepared: close them when
+ * there is an opportunity. Out of memory: they stay until the session ends. */
+static void
+inherit_statement(hp_conn *conn, const hp_stmt *prepared)
+{
+    hp_stmt *name_only = hp_stmt_new("", 0, false, true);
+    if (name_only != NULL) {
+        memcpy(name_only->name, prepared->name, sizeof name_only->name);
+        hp_prepared_forget(conn, name_only, false);
+        hp_stmt_unref(name_only);
+    }
+}
+
+static void
+inherit_statements(hp_conn *conn, const hp_conn *from)
+{
+    for (int i = from->stmts.newest; i >= 0; i = from->stmts.entries[i].older) {
+        inherit_statement(conn, from->stmts.entries[i].stmt);
+    }
+    for (int i = 0; i < from->to_close.count; i++) {
+        inherit_statement(conn, from->to_close.items[i]);
+    }
+    for (int i = 0; i < from->owned.count; i++) {
+        inherit_statement(conn, from->owned.items[i]);
+    }
+}
+
+/* What a session that was opened for another pool needs of its target. */
+static int
+inherit_target(hp_conn *conn, const hp_conn *from)
+{
+    const hp_target *target = hp_conn_target(from);
+    conn->own_targets = calloc(1, sizeof *conn->own_targets);
+    if (conn->own_targets == NULL || hp_target_copy(conn->own_targets, target) < 0) {
+        free(conn->own_targets);
+        conn->own_targets = NULL;
+        return -1;
+    }
+    conn->nown_targets = 1;
+    conn->target = 0;
+    conn->plain_startup = from->plain_startup;
+    conn->taken_over = true;
+    return 0;
+}
+
+bool
+hp_errand_session(hp_errand *errand, hp_conn *from, const hp_error *err)
+{
+    hp_conn *conn = end_errand(errand);
+    if (conn == NULL) {
+        return false;
+    }
+    if (from == NULL) {
+        answer_is_error(conn, err);
+        return true;
+    }
+    if (inherit_target(conn, from) < 0) {
+        hp_error_set(&conn->connect_error, HP_ERR_NO_MEMORY, "out of memory");
+        hp_conn_connect_failed(conn);
+        return false;
+    }
+    inherit_statements(conn, from);
+    conn->pipeline = from->pipeline;
+    conn->has_backend_key = from->has_backend_key;
+    conn->backend_key = from->backend_key;
+    conn->pg = hp_conn_part_with(from);
+    hp_conn_connected(conn);
+    hp_conn_drop_attachments(from);
+    return true;
+}
+
+void
+hp_errand_addresses(hp_errand *errand, int n, const char *const *addresses, const char *why)
+{
+    hp_conn *conn = end_errand(errand);
     if (conn == NULL) {
         return;
     }
-    conn->resolution = NULL;
     conn->addresses = n > 0 ? calloc((size_t)n, sizeof *conn->addresses) : NULL;
     for (int i = 0; i < n && conn->addresses != NULL; i++) {
         conn->addresses[i] = strdup(addresses[i]);
@@ -133,7 +281,7 @@ hp_resolution_done(hp_resolution *job, int n, const char *const *addresses, cons
     }
     if (conn->naddresses == 0) {
         hp_error_set(&conn->connect_error, HP_ERR_CONNECT, "host \"%s\" could not be resolved: %s",
-                     target_of(conn)->host, why ? why : "out of memory");
+                     hp_conn_target(conn)->host, why ? why : "out of memory");
         next_address(conn);
         return;
     }
@@ -152,14 +300,14 @@ attempt_deadline(const hp_conn *conn, hp_time now)
     if (conn->open_deadline != HP_NEVER) {
         hp_time left = conn->open_deadline - now;
         int addresses = conn->naddresses > conn->address ? conn->naddresses - conn->address : 1;
-        int attempts = addresses + (conn->env->ntargets - conn->target - 1);
+        int attempts = addresses + (count_targets(conn) - conn->target - 1);
         share = left / attempts;
         if (share < LEAST_ATTEMPT_US) {
             share = left < LEAST_ATTEMPT_US ? left : LEAST_ATTEMPT_US;
         }
     }
-    if (target_of(conn)->attempt_timeout < share) {
-        share = target_of(conn)->attempt_timeout;
+    if (hp_conn_target(conn)->attempt_timeout < share) {
+        share = hp_conn_target(conn)->attempt_timeout;
     }
     return share == HP_NEVER ? HP_NEVER : now + share;
 }
@@ -174,7 +322,7 @@ drop_notice(void *arg, const PGresult *res)
 static PGconn *
 start_libpq(hp_conn *conn)
 {
-    const hp_target *target = target_of(conn);
+    const hp_target *target = hp_conn_target(conn);
     size_t n = 0;
     while (target->keywords[n] != NULL) {
         n++;
@@ -244,7 +392,7 @@ tidy(char *text)
 static bool
 is_options_refused(const hp_conn *conn, const hp_error *err)
 {
-    return !conn->plain_startup && target_of(conn)->settings != NULL &&
+    return !conn->plain_startup && hp_conn_target(conn)->settings != NULL &&
            strstr(err->text, "unsupported startup parameter") != NULL && strstr(err->text, "options") != NULL;
 }
 
@@ -314,13 +462,27 @@ hp_connect_ready(hp_conn *conn)
     }
 }
 
+/* What was asked for did not come. */
+static void
+answer_is_late(hp_conn *conn)
+{
+    hp_error_set(&conn->connect_error, HP_ERR_CONNECT_TIMEOUT, "%s",
+                 conn->errand->asks == HP_ASK_SESSION ? "the connect callback did not return a connection in time"
+                                                      : "the password callback did not return in time");
+    hp_conn_connect_failed(conn);
+}
+
 static void
 time_is_over(hp_conn *conn)
 {
-    const hp_target *target = target_of(conn);
+    if (conn->errand != NULL && conn->errand->asks != HP_ASK_NOTHING) {
+        answer_is_late(conn);
+        return;
+    }
+    const hp_target *target = hp_conn_target(conn);
     const char *address = conn->naddresses > 0 ? conn->addresses[conn->address] : "";
     if (conn->connect_error.sqlstate[0] == '\0') {
-        if (conn->resolution != NULL) {
+        if (conn->errand != NULL) {
             hp_error_set(&conn->connect_error, HP_ERR_CONNECT_TIMEOUT, "host \"%s\" could not be resolved in time",
                          target->host);
         } else {
@@ -330,18 +492,19 @@ time_is_over(hp_conn *conn)
                          address, address[0] ? ")" : "", target->port);
         }
     }
-    if (conn->resolution != NULL) {
-        conn->resolution->conn = NULL;
-        conn->resolution = NULL;
-    }
+    withdraw_errand(conn);
     next_address(conn);
 }
 
 void
 hp_connect_timer(hp_conn *conn)
 {
-    if (conn->pg == NULL && conn->resolution == NULL) {
-        try_target(conn);
+    if (conn->pg == NULL && conn->errand == NULL) {
+        if (conn->env->ask == HP_ASK_NOTHING) {
+            try_target(conn);
+        } else {
+            ask(conn);
+        }
     } else {
         time_is_over(conn);
     }

@@ -9,6 +9,8 @@
  */
 #include "engine/conninfo.h"
 
+#include "engine/service.h"
+
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -244,6 +246,48 @@ merge(const pairs *given, pairs *merged, hp_error *err)
     return rc;
 }
 
+static void
+take_where_missing(void *arg, const char *keyword, const char *value)
+{
+    pairs *list = arg;
+    if (pairs_get(list, keyword) == NULL) {
+        pairs_set(list, keyword, value);
+    }
+}
+
+/* `servicefile`, where libpq does not know it. */
+static int
+take_service_file(pairs *given, hp_error *err)
+{
+    const char *path = pairs_get(given, "servicefile");
+    const char *service = pairs_get(given, "service");
+    if (path == NULL || path[0] == '\0' || hp_service_is_known()) {
+        return 0;
+    }
+    if (getenv("PGSERVICE") != NULL) {
+        /* libpq would go on to look for that service in its own file. */
+        hp_error_set(err, HP_ERR_CONNECT,
+                     "servicefile cannot be used while the environment variable PGSERVICE is set: this libpq does not "
+                     "know the parameter; set PGSERVICEFILE instead");
+        return -1;
+    }
+    if (service != NULL && service[0] != '\0') {
+        pairs named = {0};
+        pairs_set(&named, "path", path);
+        pairs_set(&named, "service", service);
+        pairs_remove(given, "service");
+        int rc = named.failed ? -1
+                              : hp_service_read(pairs_get(&named, "path"), pairs_get(&named, "service"),
+                                                take_where_missing, given, err);
+        pairs_free(&named);
+        if (rc < 0) {
+            return -1;
+        }
+    }
+    pairs_remove(given, "servicefile");
+    return given->failed ? -1 : 0;
+}
+
 static int
 take_given(const char *dsn, const char *const *keywords, const char *const *values, pairs *given, hp_error *err)
 {
@@ -264,7 +308,7 @@ take_given(const char *dsn, const char *const *keywords, const char *const *valu
     for (size_t i = 0; keywords[i] != NULL; i++) {
         pairs_set(given, keywords[i], values[i]);
     }
-    return given->failed ? -1 : 0;
+    return given->failed ? -1 : take_service_file(given, err);
 }
 
 /* ---- one target a host ---- */
@@ -353,19 +397,42 @@ hp_target_fill(hp_target *target, const char *const *keywords, const char *const
     return 0;
 }
 
+static void
+target_clear(hp_target *target)
+{
+    pairs list = {.keywords = target->keywords, .values = target->values};
+    while (list.keywords != NULL && list.keywords[list.n] != NULL) {
+        list.n++;
+    }
+    pairs_free(&list);
+    free(target->host);
+    free(target->port);
+    free(target->settings);
+    free(target->overridden);
+}
+
+int
+hp_target_copy(hp_target *target, const hp_target *from)
+{
+    if (hp_target_fill(target, (const char *const *)from->keywords, (const char *const *)from->values) < 0) {
+        return -1;
+    }
+    /* what is not a parameter of libpq's has been taken out before */
+    target->settings = from->settings ? strdup(from->settings) : NULL;
+    target->overridden = from->overridden ? strdup(from->overridden) : NULL;
+    if ((from->settings != NULL && target->settings == NULL) ||
+        (from->overridden != NULL && target->overridden == NULL)) {
+        target_clear(target);
+        return -1;
+    }
+    return 0;
+}
+
 void
 hp_targets_free(hp_target *targets, int n)
 {
     for (int i = 0; i < n; i++) {
-        pairs list = {.keywords = targets[i].keywords, .values = targets[i].values};
-        while (list.keywords != NULL && list.keywords[list.n] != NULL) {
-            list.n++;
-        }
-        pairs_free(&list);
-        free(targets[i].host);
-        free(targets[i].port);
-        free(targets[i].settings);
-        free(targets[i].overridden);
+        target_clear(&targets[i]);
     }
     free(targets);
 }

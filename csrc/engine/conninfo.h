@@ -19,5 +19,7 @@ int hp_conninfo_resolve(const char *dsn, const char *const *keywords, const char
 void hp_targets_free(hp_target *targets, int n);
 /* A deep copy of keyword/value pairs as a target, host and port found. 0 or -1: out of memory. */
 int hp_target_fill(hp_target *target, const char *const *keywords, const char *const *values);
+/* A deep copy. 0 or -1: out of memory. */
+int hp_target_copy(hp_target *target, const hp_target *from);
 
 #endif

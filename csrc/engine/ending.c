@@ -41,10 +41,8 @@ release_session(hp_conn *conn)
     conn->state = HP_CONN_CLOSED;
 }
 
-/* What the binding keeps for the session. Last of all, since its finalizers may be
- * code of the user, which finds the end of the session complete. */
-static void
-drop_attachments(hp_conn *conn)
+void
+hp_conn_drop_attachments(hp_conn *conn)
 {
     void *user = conn->user;
     void *listeners = conn->listeners;
@@ -196,7 +194,7 @@ hp_conn_break(hp_conn *conn, const hp_error *err)
         hp_request_remove(&conn->inflight, req);
         fail_request(conn, req, &reason);
     }
-    drop_attachments(conn);
+    hp_conn_drop_attachments(conn);
 }
 
 void
@@ -227,6 +225,15 @@ hp_conn_close(hp_conn *conn)
     }
 }
 
+PGconn *
+hp_conn_part_with(hp_conn *conn)
+{
+    PGconn *pg = conn->pg;
+    conn->pg = NULL; /* not to be closed */
+    release_session(conn);
+    return pg;
+}
+
 void
 hp_conn_discard(hp_conn *conn, bool forked)
 {
@@ -253,5 +260,5 @@ hp_conn_discard(hp_conn *conn, bool forked)
         hp_request_remove(&conn->inflight, req);
         hp_conn_let_go(conn, req);
     }
-    drop_attachments(conn);
+    hp_conn_drop_attachments(conn);
 }

@@ -251,7 +251,9 @@ hp_janitor_opened(hp_conn *conn)
     hp_pool *pool = conn->pool;
     pool->env.stats.connects++;
     pool->tried = pool->last_connect_ok = true;
-    if (pool->config.max_lifetime != HP_NEVER) {
+    if (conn->outdated) {
+        conn->expires_at = 0; /* it was asked for before hp_pool_expire() */
+    } else if (pool->config.max_lifetime != HP_NEVER) {
         /* up to a tenth earlier, so that a pool is not replaced all at once */
         hp_time most = pool->config.max_lifetime;
         conn->expires_at = conn->opened_at + most - (hp_time)(next_random(pool) % (uint64_t)(most / 10 + 1));
@@ -293,23 +295,27 @@ hp_janitor_failed(hp_conn *conn, const hp_error *err)
 }
 
 void
-hp_pool_session_ready(hp_conn *conn, bool ok, const char *why)
+hp_pool_session_ready(hp_conn *conn, const hp_error *err)
 {
-    hp_error err;
-    if (ok && conn->state == HP_CONN_READY && hp_conn_is_free(conn)) {
+    hp_error own;
+    if (err == NULL && conn->state == HP_CONN_READY && hp_conn_is_free(conn)) {
         conn->use = HP_USE_SETTLING;
         hp_prepared_drop_owned(conn);
         conn->touched = conn->prepares = false; /* what the hook has set up is the session's normal state */
         ready_for_use(conn);
         return;
     }
-    hp_error_set(&err, HP_ERR_CONNECT, "the init hook of a new connection failed: %s", why ? why : "no reason given");
+    if (err == NULL) {
+        hp_error_set(&own, HP_ERR_CONNECT,
+                     "the init hook of a new connection failed: it left the connection closed or busy");
+        err = &own;
+    }
     if (conn->state == HP_CONN_READY) {
         conn->use = HP_USE_LEASED; /* keeps hp_conn_break() from taking it off the list itself */
-        hp_conn_break(conn, &err);
+        hp_conn_break(conn, err);
     }
     conn->use = HP_USE_GONE;
-    attempt_failed(conn, &err);
+    attempt_failed(conn, err);
 }
 
 /* ---- closing ---- */
@@ -337,6 +343,24 @@ hp_janitor_retire(hp_conn *conn)
 {
     hp_conn_close(conn);
     hp_janitor_grow(conn->pool);
+}
+
+void
+hp_pool_expire(hp_pool *pool)
+{
+    if (pool->config.dedicated) {
+        return;
+    }
+    for (hp_conn *conn = pool->all; conn != NULL; conn = conn->next) {
+        conn->outdated = true;
+        conn->expires_at = 0;
+    }
+    while (pool->idle != NULL) {
+        hp_conn *conn = pool->idle;
+        pool->env.stats.recycled[HP_RECYCLE_LIFETIME]++;
+        hp_pool_unlink_idle(pool, conn);
+        hp_janitor_retire(conn);
+    }
 }
 
 /* When does this idle connection want attention? */
@@ -433,13 +457,14 @@ hp_pool_open(hp_pool *pool)
 {
     pool->state = HP_POOL_OPENING;
     pool->failures = 0;
-    pool->opening_left = pool->config.min_size;
-    if (pool->config.min_size == 0) {
+    int first = pool->config.init_size > pool->config.min_size ? pool->config.init_size : pool->config.min_size;
+    pool->opening_left = first;
+    if (first == 0) {
         pool->state = HP_POOL_OPEN;
         pool->env.up->opened(pool->env.user, NULL);
         return 0;
     }
-    for (int i = 0; i < pool->config.min_size; i++) {
+    for (int i = 0; i < first; i++) {
         if (open_one(pool) < 0) {
             hp_pool_discard(pool, false);
             return -1;

@@ -38,6 +38,7 @@ typedef enum hp_reset {
 
 typedef struct hp_pool_config {
     int min_size, max_size;
+    int init_size;        /* opened at first; at least min_size */
     int max_waiters;      /* 0: no cap */
     uint64_t max_queries; /* 0: no limit */
     hp_time max_idle;     /* max_inactive_connection_lifetime; HP_NEVER: none */
@@ -110,8 +111,12 @@ void hp_pool_run_leased(hp_conn *conn, hp_request *req);
  * up->released(), which may come from inside this call. */
 void hp_request_abandon(hp_request *req);
 
-/* The init hook of a session has ended. */
-void hp_pool_session_ready(hp_conn *conn, bool ok, const char *why);
+/* The init hook of a session has ended; err tells why it failed, NULL: it did not. */
+void hp_pool_session_ready(hp_conn *conn, const hp_error *err);
+
+/* Replace every connection that is open or being opened: idle ones now, others
+ * when they become free. */
+void hp_pool_expire(hp_pool *pool);
 
 /* Seconds that the longest lease has lasted; 0 if there is none. */
 double hp_pool_longest_lease(const hp_pool *pool);

@@ -7,7 +7,8 @@
  * statement is on conn->owned as long as it is prepared, and to be closed once its
  * owner drops it, or at the latest when the lease ends.
  *
- * Called by phase.c; the functions for owned statements by pool.c and the binding.
+ * Called by phase.c, and by connect.c for what a session came with; the functions for
+ * owned statements by pool.c and the binding.
  */
 #ifndef HP_PREPARED_H
 #define HP_PREPARED_H

@@ -131,8 +131,8 @@ typedef struct hp_request {
  * the request; it may not be touched any more. */
 typedef enum hp_bind_result { HP_READY, HP_LOOKUP, HP_FAILED, HP_GONE } hp_bind_result;
 
-typedef struct hp_resolution hp_resolution; /* connect.h */
-typedef struct hp_cancel hp_cancel;         /* cancel.h */
+typedef struct hp_errand hp_errand; /* connect.h */
+typedef struct hp_cancel hp_cancel; /* cancel.h */
 
 typedef struct hp_callbacks {
     /* The server has described req->stmt. READY: stmt->user is set; LOOKUP:
@@ -156,14 +156,20 @@ typedef struct hp_callbacks {
      * NULL for LEASE (req->conn is the connection). */
     void (*done)(hp_request *req, PGresult *result, const hp_error *err);
     void (*released)(hp_request *req);
-    /* Resolve a host name without blocking; answer with hp_resolution_done(). */
-    void (*resolve)(void *user, hp_resolution *job, const char *host, const char *port);
+    /* Resolve a host name without blocking; answer with hp_errand_addresses(). */
+    void (*resolve)(void *user, hp_errand *errand, const char *host, const char *port);
     /* Send a cancel request by TLS, without blocking, as conn->pg says where to and
      * with conn->backend_key; answer with hp_cancel_done(). 0, or -1: it cannot be
      * done (out of memory, or the loop is closed), without an answer then. `last`: the session ends
      * now, and the request is not worth any trouble. Asked with libpq before 17
      * only; may be NULL. */
     int (*cancel)(void *user, hp_cancel *job, const struct hp_conn *conn, bool last);
+    /* Only where env->ask says so, for each new session: say what to connect to
+     * (HP_ASK_TARGETS; answer with hp_errand_targets()), or open the session
+     * (HP_ASK_SESSION; answer with hp_errand_session()). */
+    void (*ask)(void *user, hp_errand *errand);
+    /* Nobody waits for this errand any more; it is to be answered all the same. */
+    void (*withdrawn)(void *user, hp_errand *errand);
     /* A new session before its first use (only where the pool has an init hook):
      * the binding runs the hook and calls hp_pool_session_ready(). */
     void (*session_opened)(void *user, struct hp_conn *conn);

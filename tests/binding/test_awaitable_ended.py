@@ -98,6 +98,7 @@ async def test_dropped_opening_of_a_pool_is_forgotten(dsn: str) -> None:
 
     core = holisticpool._core.Pool(
         asyncio.get_running_loop(),
+        init_size=1,
         min_size=1,
         max_size=1,
         max_queries=0,

@@ -155,14 +155,6 @@ def test_hook_that_cannot_be_called_is_a_type_error(argument: str) -> None:
         holisticpool.create_pool("postgresql://h/d", **{argument: 3})
 
 
-def test_connect_callback_is_refused_by_name() -> None:
-    async def connect() -> Connection:
-        raise AssertionError
-
-    with pytest.raises(exceptions.UnsupportedClientFeatureError, match="connect"):
-        holisticpool.create_pool("postgresql://h/d", connect=connect)
-
-
 async def test_connection_class_is_what_acquire_gives(dsn: str) -> None:
     async with holisticpool.create_pool(dsn, min_size=1, connection_class=MyConnection) as pool:
         async with pool.acquire() as conn:

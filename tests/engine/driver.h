@@ -74,8 +74,10 @@ typedef struct driver {
     const char *const *addresses;
     int naddresses;
     bool resolve_later;
-    hp_resolution *jobs[16];
+    hp_errand *jobs[16];
     int njobs;
+    hp_errand *asked[16]; /* what sessions ask for before they open, to be answered by the test */
+    int nasked, withdrawn;
     hp_conn *in_init;               /* a session handed to the init hook */
     bool accept_init;               /* the hook says yes at once */
     void (*then_opened)(hp_conn *); /* in the init hook */
@@ -245,7 +247,7 @@ driver_released(hp_request *req)
 }
 
 static inline void
-driver_resolve(void *user, hp_resolution *job, const char *host, const char *port)
+driver_resolve(void *user, hp_errand *job, const char *host, const char *port)
 {
     driver *d = user;
     REQUIRE(host != NULL && port != NULL);
@@ -254,15 +256,31 @@ driver_resolve(void *user, hp_resolution *job, const char *host, const char *por
         d->jobs[d->njobs++] = job;
         return;
     }
-    hp_resolution_done(job, d->naddresses, d->addresses, d->naddresses > 0 ? NULL : "no such name");
+    hp_errand_addresses(job, d->naddresses, d->addresses, d->naddresses > 0 ? NULL : "no such name");
 }
 
 static inline void
 driver_answer_jobs(driver *d, int n, const char *const *addresses)
 {
     while (d->njobs > 0) {
-        hp_resolution_done(d->jobs[--d->njobs], n, addresses, n > 0 ? NULL : "no such name");
+        hp_errand_addresses(d->jobs[--d->njobs], n, addresses, n > 0 ? NULL : "no such name");
     }
+}
+
+static inline void
+driver_ask(void *user, hp_errand *errand)
+{
+    driver *d = user;
+    REQUIRE(d->nasked < 16 && errand->asks == d->pool->env.ask);
+    d->asked[d->nasked++] = errand;
+}
+
+static inline void
+driver_withdrawn(void *user, hp_errand *errand)
+{
+    driver *d = user;
+    REQUIRE(errand->conn == NULL);
+    d->withdrawn++;
 }
 
 static inline void
@@ -275,7 +293,7 @@ driver_session_opened(void *user, hp_conn *conn)
         d->then_opened(conn);
     } else if (d->accept_init) {
         d->in_init = NULL;
-        hp_pool_session_ready(conn, true, NULL);
+        hp_pool_session_ready(conn, NULL);
     }
 }
 
@@ -357,6 +375,8 @@ static const hp_callbacks driver_callbacks = {
     .done = driver_done,
     .released = driver_released,
     .resolve = driver_resolve,
+    .ask = driver_ask,
+    .withdrawn = driver_withdrawn,
     .session_opened = driver_session_opened,
     .session_closed = driver_session_closed,
     .noticed = driver_noticed,

@@ -435,6 +435,8 @@ do_nothing_yet(hp_conn *conn)
     (void)conn;
 }
 
+static const hp_error says_no = {.kind = HP_ERR_CONNECT, .text = "says no"};
+
 static void
 test_a_session_is_set_up_before_its_first_use(void)
 {
@@ -447,7 +449,7 @@ test_a_session_is_set_up_before_its_first_use(void)
     CHECK_INT(hp_pool_connected(d->pool), 0);
     call *waiting = submit(statement(d, "SHOW work_mem"));
     must(run_leased(conn, script(d, "SET work_mem = '3MB'")));
-    hp_pool_session_ready(conn, true, NULL);
+    hp_pool_session_ready(conn, NULL);
     driver_check(d);
     CHECK_TEXT(must(waiting)->value, "3MB"); /* what the hook has set up is not reset */
     CHECK_INT(d->opened, 1);
@@ -461,7 +463,7 @@ test_a_hook_that_fails_costs_the_session(void)
     d->then_opened = do_nothing_yet;
     REQUIRE(hp_pool_open(d->pool) == 0);
     WAIT_UNTIL(d, d->in_init != NULL);
-    hp_pool_session_ready(d->in_init, false, "says no");
+    hp_pool_session_ready(d->in_init, &says_no);
     driver_check(d);
     CHECK_INT(d->opened, 1);
     CHECK(strstr(d->open_error.text, "says no") != NULL);
@@ -472,7 +474,7 @@ test_a_hook_that_fails_costs_the_session(void)
 static void
 refuse(hp_conn *conn)
 {
-    hp_pool_session_ready(conn, false, "says no");
+    hp_pool_session_ready(conn, &says_no);
 }
 
 static void
@@ -498,7 +500,7 @@ test_a_session_lost_in_the_hook_is_a_failed_attempt(void)
     REQUIRE(hp_pool_open(d->pool) == 0);
     WAIT_UNTIL(d, d->in_init != NULL);
     wait_for(run_leased(d->in_init, statement(d, "SELECT pg_terminate_backend(pg_backend_pid())")));
-    hp_pool_session_ready(d->in_init, true, NULL);
+    hp_pool_session_ready(d->in_init, NULL);
     driver_check(d);
     CHECK_INT(d->opened, 1);
     CHECK_INT(d->open_error.kind, HP_ERR_CONNECT);
@@ -514,7 +516,7 @@ test_a_hook_that_leaves_a_transaction_open_has_it_rolled_back(void)
     REQUIRE(hp_pool_open(d->pool) == 0);
     WAIT_UNTIL(d, d->in_init != NULL);
     must(run_leased(d->in_init, script(d, "BEGIN")));
-    hp_pool_session_ready(d->in_init, true, NULL);
+    hp_pool_session_ready(d->in_init, NULL);
     driver_check(d);
     hp_conn *conn = acquire(d);
     CHECK(!hp_conn_in_transaction(conn));
@@ -538,7 +540,7 @@ test_the_pool_may_end_in_the_hook(void)
         }
         driver_check(d);
         CHECK_INT(d->closed, how < 2);
-        hp_pool_session_ready(d->in_init, how % 2 == 0, NULL);
+        hp_pool_session_ready(d->in_init, how % 2 == 0 ? NULL : &says_no);
         driver_check(d);
         WAIT_UNTIL(d, d->closed == 1);
         CHECK_INT(d->opened, 1);

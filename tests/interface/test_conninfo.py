@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from typing import Any
 from urllib.parse import quote
 
@@ -10,6 +9,7 @@ import pytest
 
 import holisticpool
 from holisticpool import _core, exceptions
+from holisticpool.connect_utils import SessionAttribute
 from holisticpool.conninfo import connect_config, split_dsn
 
 
@@ -154,57 +154,6 @@ def test_dsn_that_libpq_refuses_raises_without_the_password(dsn: str) -> None:
     assert "hunter22" not in str(caught.value)
 
 
-def test_ssl_context_is_refused_with_the_parameters_to_use() -> None:
-    with pytest.raises(exceptions.UnsupportedClientFeatureError) as caught:
-        connect_config(ssl=ssl.create_default_context())
-    for parameter in ("sslmode", "sslrootcert", "sslcert", "sslkey"):
-        assert parameter in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("ssl_argument", "sslmode"), [(False, "disable"), ("verify_full", "verify-full"), ("allow", "allow")]
-)
-def test_ssl_argument_is_an_sslmode(tls: None, ssl_argument: Any, sslmode: str) -> None:
-    assert target(ssl=ssl_argument)["sslmode"] == sslmode
-
-
-def test_ssl_true_verifies_against_the_roots_that_the_dsn_names(tls: None) -> None:
-    found = target("postgresql://h/d?sslrootcert=/ca.pem", ssl=True)
-    assert (found["sslmode"], found["sslrootcert"]) == ("verify-full", "/ca.pem")
-
-
-@pytest.mark.parametrize("value", ["sometimes", 1, b"require"])
-def test_other_ssl_argument_is_refused(value: Any) -> None:
-    with pytest.raises(exceptions.ClientConfigurationError, match="ssl"):
-        connect_config(ssl=value)
-
-
-@pytest.mark.parametrize(
-    ("keyword", "value"),
-    [("password", lambda: "x"), ("servicefile", "/x")],
-)
-def test_unsupported_parameter_is_refused_by_name(keyword: str, value: Any) -> None:
-    with pytest.raises(exceptions.UnsupportedClientFeatureError, match=keyword):
-        connect_config(**{keyword: value})
-
-
-def test_ssl_true_without_named_roots_takes_the_systems_or_says_what_is_missing(tls: None) -> None:
-    if _core.libpq_version() >= 160000:
-        assert target("postgresql://h/d", ssl=True)["sslrootcert"] == "system"
-    else:
-        with pytest.raises(exceptions.ClientConfigurationError, match="sslrootcert"):
-            target("postgresql://h/d", ssl=True)
-
-
-def test_direct_tls_is_asked_of_libpq_or_refused_by_name(tls: None) -> None:
-    if _core.libpq_version() >= 170000:
-        found = target("postgresql://h/d", direct_tls=True)
-        assert (found["sslnegotiation"], found["sslmode"]) == ("direct", "require")
-    else:
-        with pytest.raises(exceptions.UnsupportedClientFeatureError, match="direct_tls"):
-            connect_config("postgresql://h/d", direct_tls=True)
-
-
 def test_options_among_the_server_settings_are_taken_as_they_are() -> None:
     assert target(server_settings={"options": "-c jit=off -c geqo=off"})["options"] == "-c jit=off -c geqo=off"
 
@@ -227,7 +176,7 @@ def test_wrong_port_keyword_is_refused(port: Any) -> None:
         connect_config(port=port)
 
 
-@pytest.mark.parametrize("keyword", ["user", "password", "database", "passfile", "service"])
+@pytest.mark.parametrize("keyword", ["user", "password", "database", "passfile", "service", "servicefile"])
 def test_zero_byte_is_refused(keyword: str) -> None:
     with pytest.raises(exceptions.ClientConfigurationError, match="zero byte"):
         connect_config(**{keyword: "a\0b"})
@@ -235,6 +184,12 @@ def test_zero_byte_is_refused(keyword: str) -> None:
 
 def test_unlimited_statement_lifetime_is_what_we_do() -> None:
     connect_config(max_cached_statement_lifetime=0)
+
+
+@pytest.mark.parametrize("value", ["prefer-standby", SessionAttribute.prefer_standby])
+def test_target_session_attrs_is_a_name_or_asyncpgs_enumeration(value: Any) -> None:
+    found = target("postgresql://h/d", target_session_attrs=value)["target_session_attrs"]
+    assert found == "prefer-standby" and type(found) is str
 
 
 def test_wrong_target_session_attrs_is_refused() -> None:

@@ -80,6 +80,7 @@ def _init(pool: Bare, loop: asyncio.AbstractEventLoop) -> None:
     _core.Pool.__init__(
         pool,
         loop,
+        init_size=1,
         min_size=1,
         max_size=1,
         max_queries=0,

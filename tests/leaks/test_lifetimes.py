@@ -32,6 +32,7 @@ def run_python(code: str, dsn: str) -> subprocess.CompletedProcess[str]:
 
 
 ARGUMENTS: dict[str, Any] = {
+    "init_size": 1,
     "min_size": 1,
     "max_size": 1,
     "max_queries": 0,
@@ -165,6 +166,8 @@ async def test_finished_tasks_keep_nothing_of_the_operation(single: Pool) -> Non
         ({"min_size": -1}, ValueError),
         ({"max_size": 0}, ValueError),
         ({"min_size": 3, "max_size": 2}, ValueError),
+        ({"init_size": 0}, ValueError),
+        ({"init_size": 2}, ValueError),
         ({"statement_cache_size": -1}, ValueError),
         ({"reset": "sometimes"}, ValueError),
         ({"reset": 5}, TypeError),
