@@ -7,6 +7,7 @@ import contextlib
 import gc
 import inspect
 import itertools
+import os
 import sys
 import warnings
 from collections.abc import Awaitable, Callable
@@ -552,6 +553,20 @@ async def test_callbacks_and_contexts_are_let_go(single: Pool) -> None:
         await pool.release(connection)
 
     assert await references_after(single, [callback, context], work) == [0, 0]
+
+
+async def test_cancelling_by_tls_leaves_nothing_behind(tls_dsn: str) -> None:
+    async with holisticpool.create_pool(tls_dsn, min_size=1, max_size=1) as pool:
+
+        async def work() -> None:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await pool.fetchval("SELECT pg_sleep(600)", timeout=0.002)
+            await pool.fetchval("SELECT 1")  # behind the cancel request
+
+        assert await growth(work, FEW_ROUNDS) == {}
+        descriptors = len(os.listdir("/proc/self/fd"))
+        await work()
+        assert len(os.listdir("/proc/self/fd")) == descriptors
 
 
 async def test_results_belong_to_the_caller_alone(single: Pool) -> None:
