@@ -4,6 +4,7 @@
  */
 #include "module.h"
 
+#include "binding/copy.h"
 #include "engine/conninfo.h"
 #include "engine/sqlscan.h"
 
@@ -16,6 +17,7 @@
     DO(ConnectionType)                                                                                                 \
     DO(PreparedType)                                                                                                   \
     DO(OperationType)                                                                                                  \
+    DO(CopyType)                                                                                                       \
     DO(FinishedType)                                                                                                   \
     DO(finished)                                                                                                       \
     DO(get_running_loop)                                                                                               \
@@ -79,7 +81,7 @@ hp_binding_init(PyObject *module, hp_binding_state *state)
         return -1;
     }
     if (hp_operation_type_init(module, state) < 0 || hp_finished_type_init(module, state) < 0 ||
-        hp_prepared_type_init(module, state) < 0 ||
+        hp_prepared_type_init(module, state) < 0 || hp_copy_type_init(module, state) < 0 ||
         hp_connection_type_init(module, state) < 0 || hp_override_init(state) < 0 ||
         hp_pool_type_init(module, state) < 0) {
         return -1;
@@ -226,6 +228,13 @@ core_sqlscan(PyObject *module, PyObject *args, PyObject *kwargs)
 }
 
 static PyObject *
+core_insert_literals(PyObject *module, PyObject *args)
+{
+    (void)module;
+    return hp_literals_insert(args);
+}
+
+static PyObject *
 core_libpq_version(PyObject *module, PyObject *unused)
 {
     (void)module;
@@ -249,6 +258,7 @@ static PyMethodDef core_functions[] = {
     {"decode_text", core_decode_text, METH_VARARGS, NULL},
     {"has_codec", core_has_codec, METH_O, NULL},
     {"sqlscan", (PyCFunction)(void (*)(void))core_sqlscan, METH_VARARGS | METH_KEYWORDS, NULL},
+    {"insert_literals", core_insert_literals, METH_VARARGS, NULL},
     {"libpq_version", core_libpq_version, METH_NOARGS, NULL},
     {"forked", core_forked, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},

@@ -20,6 +20,7 @@ from holisticpool import _core
 from holisticpool.check import UNSET, Unset
 from holisticpool.codecs import FORMATS, TypeCodec, codec_choices
 from holisticpool.conninfo import Password, connect_config
+from holisticpool.copy import CopyConnection
 from holisticpool.exceptions import InterfaceError, UnsupportedClientFeatureError
 from holisticpool.listeners import ConnectionParameters, ListeningConnection, LoggedQuery
 from holisticpool.portions import Sets, run_sets
@@ -67,7 +68,7 @@ class ConnectionSettings:
         return value
 
 
-class Connection(ListeningConnection):
+class Connection(CopyConnection, ListeningConnection):
     """A database session: leased from a pool, or one's own by connect().
 
     ``async with`` closes it at the end, which for a lease means to release it.

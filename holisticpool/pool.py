@@ -22,6 +22,7 @@ from holisticpool.codecs import TypeCodec, codec_choices
 from holisticpool.config import changed_connection, pool_config
 from holisticpool.connection import Connection, check_record_class, running_loop
 from holisticpool.conninfo import connect_config
+from holisticpool.copy import CopyPool
 from holisticpool.exceptions import InterfaceError
 from holisticpool.portions import Sets
 from holisticpool.targets import TargetSource
@@ -53,7 +54,7 @@ class _Opening(enum.Enum):
     FAILED = "failed"
 
 
-class Pool(_core.Pool):
+class Pool(CopyPool):
     """Connections to one database, shared by the tasks of one event loop.
 
     Made by create_pool(), or with the same parameters; open it with ``await

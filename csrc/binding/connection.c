@@ -10,6 +10,7 @@
  */
 #include "module.h"
 
+#include "binding/copy.h"
 #include "binding/listeners.h"
 
 #include <string.h>
@@ -90,6 +91,21 @@ hp_connection_check(ConnectionObject *self, const char *method)
     }
     if (self->conn == NULL || self->conn->state != HP_CONN_READY) {
         PyErr_SetString(errors->InterfaceError, "connection is closed");
+        return -1;
+    }
+    return 0;
+}
+
+int
+hp_connection_check_free(ConnectionObject *self, const char *method)
+{
+    const char *dot = strchr(method, '.');
+    if (hp_connection_check(self, dot ? dot + 1 : method) < 0) {
+        return -1;
+    }
+    if (hp_conn_is_busy(self->conn)) {
+        PyErr_SetString(state_of(self)->errors.InterfaceError,
+                        "cannot perform operation: another operation is in progress");
         return -1;
     }
     return 0;
@@ -197,6 +213,13 @@ static PyObject *
 connection_execute(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     return call(self, HP_OP_EXECUTE, args, nargs, kwnames);
+}
+
+/* _copy(method, query, timeout, from_stdin, columns of records: PreparedStatement or None) -> Copy, not started */
+static PyObject *
+connection_copy(PyObject *self, PyObject *args)
+{
+    return hp_copy_new((ConnectionObject *)self, args);
 }
 
 static PyObject *
@@ -485,6 +508,7 @@ static PyMethodDef connection_methods[] = {
      "is_in_transaction($self, /)\n--\n\nIs a transaction open?"},
     {"get_server_pid", connection_get_server_pid, METH_NOARGS,
      "get_server_pid($self, /)\n--\n\nThe process id of the server's session."},
+    {"_copy", connection_copy, METH_VARARGS, NULL},
     {"_parameter_status", connection_parameter_status, METH_O, NULL},
     {"_prepare", connection_prepare, METH_VARARGS, NULL},
     {"_set_codec", connection_set_codec, METH_VARARGS, NULL},

@@ -7,7 +7,7 @@
  * codecs, finalizers, and the start of an init hook's task. It may end the request
  * that it runs for, its session or the pool.
  */
-#include "module.h"
+#include "binding/copy.h"
 
 #include "binding/listeners.h"
 #include "engine/connect.h"
@@ -150,8 +150,36 @@ result_of(OperationObject *op, const PGresult *result)
 }
 
 static void
+copy_done(CopyObject *copy, PGresult *result, const hp_error *err)
+{
+    PyObject *status = err == NULL ? PyUnicode_FromString(PQcmdStatus(result)) : NULL;
+    PyObject *exception = err != NULL ? exception_of(copy->connection->pool, err, copy->query) : NULL;
+    PQclear(result);
+    if (status == NULL && exception == NULL) {
+        exception = hp_errors_take();
+    }
+    hp_copy_ended(copy, status, exception);
+}
+
+static void
+copy_became_ready(hp_request *req)
+{
+    hp_copy_wake(req->user);
+}
+
+static int
+copy_row(hp_request *req, const char *row, size_t len)
+{
+    return hp_copy_take_row(req->user, row, len);
+}
+
+static void
 done(hp_request *req, PGresult *result, const hp_error *err)
 {
+    if (req->kind == HP_REQ_COPY) {
+        copy_done(req->user, result, err);
+        return;
+    }
     OperationObject *op = op_of(req);
     if (err != NULL) {
         PQclear(result);
@@ -197,6 +225,10 @@ done(hp_request *req, PGresult *result, const hp_error *err)
 static void
 released(hp_request *req)
 {
+    if (req->kind == HP_REQ_COPY) {
+        hp_copy_released(req->user);
+        return;
+    }
     OperationObject *op = op_of(req);
     op->in_engine = false;
     Py_DECREF(op);
@@ -461,6 +493,8 @@ const hp_callbacks hp_loop_callbacks = {
     .renew = renew,
     .done = done,
     .released = released,
+    .copy_ready = copy_became_ready,
+    .copy_row = copy_row,
     .resolve = resolve,
     .cancel = hp_loop_cancel,
     .ask = hp_errands_ask,

@@ -74,8 +74,8 @@ no_memory:
     return -1;
 }
 
-static PyObject *
-shown(PyObject *value, Py_ssize_t most)
+PyObject *
+hp_params_shown(PyObject *value, Py_ssize_t most)
 {
     PyObject *repr = PyObject_Repr(value);
     if (repr == NULL || PyUnicode_GET_LENGTH(repr) <= most) {
@@ -97,7 +97,7 @@ raise_data_error(OperationObject *op, int i, Py_ssize_t set, PyObject *value)
         return;
     }
     PyObject *cause = hp_errors_take();
-    PyObject *repr = shown(value, SHOWN_VALUE_CHARS);
+    PyObject *repr = hp_params_shown(value, SHOWN_VALUE_CHARS);
     PyObject *where = hp_op_has_sets(op) ? PyUnicode_FromFormat(" in element #%zd of %s() sequence",
                                                                 op->sets_before + set, strchr(hp_op_name(op), '.') + 1)
                                          : PyUnicode_FromString("");

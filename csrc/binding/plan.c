@@ -138,10 +138,10 @@ complete(OperationObject *op)
 }
 
 hp_plan *
-hp_plan_for(OperationObject *op, hp_codec_set *codecs)
+hp_plan_of(PoolObject *pool, const hp_stmt *stmt, hp_codec_set *codecs)
 {
     enum { MOST_PLANS = 8 };
-    hp_plan *base = op->req.stmt->user;
+    hp_plan *base = stmt->user;
     int count = 0;
     for (hp_plan *plan = base; plan != NULL; plan = plan->next, count++) {
         if (plan->codecs == codecs) {
@@ -161,9 +161,9 @@ hp_plan_for(OperationObject *op, hp_codec_set *codecs)
     memcpy(plan->column_oids, base->column_oids, (size_t)base->ncolumns * sizeof *base->column_oids);
     plan->names = Py_NewRef(base->names);
     plan->desc = Py_NewRef(base->desc);
-    if (fill_codecs(op->pool->registry, plan) != 0) {
+    if (fill_codecs(pool->registry, plan) != 0) {
         if (!PyErr_Occurred()) {
-            PyErr_SetString(op->pool->state->errors.InternalClientError, "a type of the statement is not known");
+            PyErr_SetString(pool->state->errors.InternalClientError, "a type of the statement is not known");
         }
         hp_plan_unref(plan);
         return NULL;
@@ -171,6 +171,12 @@ hp_plan_for(OperationObject *op, hp_codec_set *codecs)
     plan->next = base->next;
     base->next = plan;
     return plan;
+}
+
+hp_plan *
+hp_plan_for(OperationObject *op, hp_codec_set *codecs)
+{
+    return hp_plan_of(op->pool, op->req.stmt, codecs);
 }
 
 /* "{1,2,3}" of the types to look up. */

@@ -31,5 +31,7 @@ struct hp_plan {
 /* Borrowed: the plan of op's described statement for a session with these codecs;
  * NULL with an exception. */
 hp_plan *hp_plan_for(OperationObject *op, hp_codec_set *codecs);
+/* ... of another statement, which the server has described. */
+hp_plan *hp_plan_of(PoolObject *pool, const hp_stmt *stmt, hp_codec_set *codecs);
 
 #endif

@@ -92,8 +92,9 @@ remember(PoolObject *pool, PyObject *query, hp_stmt *stmt)
     return rc;
 }
 
+/* Of a str without a NUL: new reference, or NULL with an exception. */
 static hp_stmt *
-make_statement(PoolObject *pool, PyObject *query)
+new_statement(PyObject *query, bool cached)
 {
     Py_ssize_t len;
     const char *sql = PyUnicode_AsUTF8AndSize(query, &len);
@@ -104,10 +105,23 @@ make_statement(PoolObject *pool, PyObject *query)
         PyErr_SetString(PyExc_ValueError, "the query contains a NUL character");
         return NULL;
     }
-    bool cacheable = pool->cacheable_bytes == 0 || len <= pool->cacheable_bytes;
-    hp_stmt *stmt = hp_stmt_new(sql, (size_t)len, cacheable && pool->engine->env.statement_cache_size > 0, true);
+    hp_stmt *stmt = hp_stmt_new(sql, (size_t)len, cached, true);
     if (stmt == NULL) {
         PyErr_NoMemory();
+    }
+    return stmt;
+}
+
+static hp_stmt *
+make_statement(PoolObject *pool, PyObject *query)
+{
+    Py_ssize_t len;
+    if (PyUnicode_AsUTF8AndSize(query, &len) == NULL) {
+        return NULL;
+    }
+    bool cacheable = pool->cacheable_bytes == 0 || len <= pool->cacheable_bytes;
+    hp_stmt *stmt = new_statement(query, cacheable && pool->engine->env.statement_cache_size > 0);
+    if (stmt == NULL) {
         return NULL;
     }
     if (cacheable && remember(pool, query, stmt) < 0) {
@@ -125,11 +139,26 @@ hp_statements_forget(PoolObject *pool)
     PyDict_Clear(pool->type_names);
 }
 
-hp_stmt *
-hp_statement_get(PoolObject *pool, PyObject *query)
+static int
+check_text(PyObject *query)
 {
     if (!PyUnicode_Check(query)) {
         PyErr_Format(PyExc_TypeError, "the query must be a str, got %.100s", Py_TYPE(query)->tp_name);
+        return -1;
+    }
+    return 0;
+}
+
+hp_stmt *
+hp_statement_unnamed(PyObject *query)
+{
+    return check_text(query) < 0 ? NULL : new_statement(query, false);
+}
+
+hp_stmt *
+hp_statement_get(PoolObject *pool, PyObject *query)
+{
+    if (check_text(query) < 0) {
         return NULL;
     }
     PyObject *capsule = PyDict_GetItemWithError(pool->statements, query);

@@ -4,6 +4,7 @@
  *   PoolObject        one engine pool, tied to one event loop     pool.c
  *   ConnectionObject  one lease                                   connection.c
  *   PreparedObject    one statement that a lease has prepared     prepared_stmt.c
+ *   CopyObject        one COPY of a lease                         copy.c
  *   OperationObject   one awaitable call of any of them           operation.c
  *
  * References: an Operation owns its Pool, Connection and PreparedStatement, a
@@ -27,6 +28,7 @@ typedef struct hp_binding_state {
     PyTypeObject *ConnectionType;
     PyTypeObject *PreparedType;
     PyTypeObject *OperationType;
+    PyTypeObject *CopyType;
     PyTypeObject *FinishedType;
     PyObject *finished;         /* the awaitable of what needs no waiting */
     PyObject *get_running_loop; /* asyncio.events._get_running_loop */
@@ -135,6 +137,8 @@ void hp_connection_release(ConnectionObject *connection);
 void hp_connection_terminate(ConnectionObject *connection);
 /* 0, or -1 with InterfaceError: released or closed. `method` as in "fetch". */
 int hp_connection_check(ConnectionObject *connection, const char *method);
+/* ... or in use. `method` may be qualified: "Connection.fetch". */
+int hp_connection_check_free(ConnectionObject *connection, const char *method);
 
 /* What an operation does. */
 typedef enum hp_op_kind {
@@ -324,6 +328,8 @@ PyObject *hp_override_call(PoolObject *pool, hp_op_kind kind, PyObject *const *a
 
 /* The statement for a text: new reference, or NULL with an exception. */
 hp_stmt *hp_statement_get(PoolObject *pool, PyObject *query);
+/* ... not kept by pool or sessions. */
+hp_stmt *hp_statement_unnamed(PyObject *query);
 /* Types have changed: look all of them up again, with the statements that use them. */
 void hp_statements_forget(PoolObject *pool);
 hp_stmt *hp_statement_renew(PoolObject *pool, PyObject *query, const hp_stmt *old);
@@ -351,5 +357,12 @@ int hp_params_bind(OperationObject *op, hp_codec_set *codecs);
 /* Point op->req.params to set i of those encoded. */
 void hp_params_use_set(OperationObject *op, Py_ssize_t set);
 void hp_encoded_clear(hp_encoded *encoded);
+/* New reference: the repr of a value for a message, cut off after so many characters. */
+PyObject *hp_params_shown(PyObject *value, Py_ssize_t most);
+
+/* ---- literals.c ---- */
+
+/* insert_literals(sql, literals, standard_strings) -> sql with literals[n - 1] for each parameter $n. */
+PyObject *hp_literals_insert(PyObject *args);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * conn.c - see conn.h. Life, input and output of one session; what the bytes
  * mean is phase.c, how it connects connect.c, how it cancels cancel.c, how it
- * ends ending.c.
+ * ends ending.c, how it copies copy.c.
  */
 #include "engine/conn_parts.h"
 
@@ -9,6 +9,7 @@
 #include "engine/cancel.h"
 #include "engine/connect.h"
 #include "engine/conninfo.h"
+#include "engine/copy.h"
 #include "engine/news.h"
 #include "engine/phase.h"
 #include "engine/prepared.h"
@@ -397,7 +398,9 @@ hp_conn_abandon(hp_conn *conn, hp_request *req)
         give_up_cancel(conn);
         return;
     }
-    start_cancel(conn);
+    if (req->copy == NULL || hp_copy_abandon(conn, req)) {
+        start_cancel(conn);
+    }
 }
 
 void
@@ -490,9 +493,8 @@ drop_copy_rows(hp_conn *conn)
     }
 }
 
-/* Take every answer that is complete. A callback may end the session. */
-static void
-receive(hp_conn *conn)
+void
+hp_conn_receive(hp_conn *conn)
 {
     if (conn->in_receive) {
         return;
@@ -500,6 +502,9 @@ receive(hp_conn *conn)
     conn->in_receive = true;
     while (conn->state == HP_CONN_READY && conn->inflight.first != NULL) {
         if (conn->copy_out && !drop_copy_rows(conn)) {
+            break;
+        }
+        if (conn->inflight.first->copy != NULL && !hp_copy_receive(conn, conn->inflight.first)) {
             break;
         }
         if (PQisBusy(conn->pg)) {
@@ -571,6 +576,9 @@ on_ready(hp_watch *watch, unsigned events, hp_time now)
         hp_conn_see_close(conn);
         return;
     }
+    if (conn->inflight.first != NULL && conn->inflight.first->copy != NULL) {
+        hp_copy_look(conn, conn->inflight.first);
+    }
     if ((events & HP_READ) && !PQconsumeInput(conn->pg)) {
         hp_conn_lost(conn);
         return;
@@ -587,7 +595,7 @@ on_ready(hp_watch *watch, unsigned events, hp_time now)
             return;
         }
     }
-    receive(conn);
+    hp_conn_receive(conn);
 }
 
 bool

@@ -129,8 +129,8 @@ typedef struct hp_conn {
     hp_request_list inflight;
     hp_request *pending; /* of the lease: waits for a cancel to be over */
     bool pipeline;       /* libpq's pipeline mode is on */
-    bool copy_out;       /* rows of a refused COPY TO STDOUT are being dropped */
-    bool in_receive;     /* receive() is on the stack */
+    bool copy_out;       /* rows of a refused or abandoned COPY TO STDOUT are being dropped */
+    bool in_receive;     /* hp_conn_receive() is on the stack */
     bool in_transaction; /* when the request that is in flight was sent: libpq does not tell meanwhile */
     hp_cancel *cancel;   /* under way */
     bool probe_due;      /* a cancel may still hit: one round trip before the next use */

@@ -1,6 +1,6 @@
 /*
- * conn_parts.h - what the files of a session (conn.c, connect.c, ending.c) need of
- * each other and nobody else may call.
+ * conn_parts.h - what the files of a session (conn.c, connect.c, copy.c, ending.c)
+ * need of each other and nobody else may call.
  */
 #ifndef HP_CONN_PARTS_H
 #define HP_CONN_PARTS_H
@@ -13,6 +13,8 @@
 void hp_conn_tell(hp_conn *conn, hp_request *req, PGresult *result, const hp_error *err);
 /* The engine knows the request no longer. */
 void hp_conn_let_go(hp_conn *conn, hp_request *req);
+/* Take every answer that libpq has whole. A callback may end the session. */
+void hp_conn_receive(hp_conn *conn);
 
 /* ---- ending.c ---- */
 

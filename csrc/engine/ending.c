@@ -9,6 +9,7 @@
 #include "engine/cancel.h"
 #include "engine/conn_parts.h"
 #include "engine/connect.h"
+#include "engine/copy.h"
 #include "engine/news.h"
 #include "engine/phase.h"
 
@@ -70,6 +71,9 @@ static void
 collect_last_words(hp_conn *conn)
 {
     enum { PLENTY = 8 };
+    if (conn->inflight.first != NULL && conn->inflight.first->copy != NULL) {
+        hp_copy_break(conn, conn->inflight.first);
+    }
     for (int i = 0; i < PLENTY; i++) {
         if (PQstatus(conn->pg) == CONNECTION_OK && PQisBusy(conn->pg)) {
             return; /* it still lives, and PQgetResult() would wait for it */

@@ -2,6 +2,7 @@
  * phase.c - see phase.h.
  */
 #include "engine/batch.h"
+#include "engine/copy.h"
 #include "engine/phase_parts.h"
 #include "engine/prepared.h"
 
@@ -123,6 +124,8 @@ hp_phase_writable(hp_conn *conn, hp_request *req)
 {
     if (hp_batch_is_feeding(req)) {
         hp_batch_feed(conn, req);
+    } else if (req->copy != NULL) {
+        hp_copy_writable(conn, req);
     }
 }
 
@@ -459,15 +462,16 @@ phase_done(hp_conn *conn, hp_request *req)
 void
 hp_phase_start(hp_conn *conn, hp_request *req)
 {
-    if (req->kind != HP_REQ_SCRIPT && req->stmt != NULL && req->stmt->info.kind == HP_SQL_COPY) {
+    bool is_script = req->kind == HP_REQ_SCRIPT || req->kind == HP_REQ_COPY || req->kind == HP_REQ_INTERNAL;
+    if (!is_script && req->stmt->info.kind == HP_SQL_COPY) {
         /* In the extended protocol the server would take the synchronisation
          * point for a part of the data. */
         finish_with(conn, req, HP_ERR_USAGE, COPY_REFUSED);
         return;
     }
-    if (req->kind == HP_REQ_SCRIPT && hp_prepared_crowded(conn)) {
+    if (is_script && req->kind != HP_REQ_INTERNAL && hp_prepared_crowded(conn)) {
         send_closes(conn, req);
-    } else if (req->kind == HP_REQ_SCRIPT || req->kind == HP_REQ_INTERNAL) {
+    } else if (is_script) {
         send_script(conn, req);
     } else if (!req->stmt->described) {
         req->was_described = false;
@@ -555,8 +559,10 @@ take_result(hp_conn *conn, hp_request *req, hp_step step, PGresult *res)
     case PGRES_COPY_IN:
     case PGRES_COPY_OUT:
     case PGRES_COPY_BOTH:
+        if (!hp_copy_begin(conn, req, res)) {
+            refuse_copy(conn, req, status);
+        }
         PQclear(res);
-        refuse_copy(conn, req, status);
         break;
     default:
         PQclear(res);

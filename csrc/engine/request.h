@@ -33,6 +33,7 @@
 #include "engine/stmt.h"
 
 struct hp_conn;
+struct hp_copy;
 struct hp_pool;
 
 typedef enum hp_request_kind {
@@ -40,6 +41,7 @@ typedef enum hp_request_kind {
     HP_REQ_STATEMENT, /* one statement, extended protocol */
     HP_REQ_BATCH,     /* one statement with `sets` parameter sets, atomic */
     HP_REQ_SCRIPT,    /* a text without parameters, simple protocol: several statements allowed */
+    HP_REQ_COPY,      /* a COPY from or to the caller, on a leased connection: copy.h */
     HP_REQ_INTERNAL   /* the engine's own: session reset, probe after a cancel */
 } hp_request_kind;
 
@@ -86,7 +88,8 @@ typedef struct hp_request {
 
     /* what to run */
     hp_stmt *stmt;          /* a reference of its own; NULL for LEASE and INTERNAL */
-    const char *script;     /* SCRIPT, INTERNAL: NUL-terminated, valid until released */
+    const char *script;     /* SCRIPT, COPY, INTERNAL: NUL-terminated, valid until released */
+    struct hp_copy *copy;   /* COPY; valid until released */
     hp_params params;       /* of the statement, or of the current set */
     bool bound;             /* params are for `stmt` as it is described ... */
     const void *bound_for;  /* ... and for a session with this `user` */
@@ -156,6 +159,11 @@ typedef struct hp_callbacks {
      * NULL for LEASE (req->conn is the connection). */
     void (*done)(hp_request *req, PGresult *result, const hp_error *err);
     void (*released)(hp_request *req);
+    /* COPY: what it waited for is there: data may be handed over, or rows have
+     * come. Not called for its end, which is done(). */
+    void (*copy_ready)(hp_request *req);
+    /* COPY: one row (borrowed). 0, 1: enough until hp_copy_resume(), or -1: out of memory. */
+    int (*copy_row)(hp_request *req, const char *row, size_t len);
     /* Resolve a host name without blocking; answer with hp_errand_addresses(). */
     void (*resolve)(void *user, hp_errand *errand, const char *host, const char *port);
     /* Send a cancel request by TLS, without blocking, as conn->pg says where to and
