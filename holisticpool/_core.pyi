@@ -229,7 +229,7 @@ class Pool:
         self,
         query: str,
         *args: Any,
-        column: int = 0,
+        column: int | str = 0,
         timeout: float | None = None,
         params: Mapping[str, Any] | None = None,
     ) -> Operation[Any]: ...
@@ -333,7 +333,7 @@ class Connection:
         self,
         query: str,
         *args: Any,
-        column: int = 0,
+        column: int | str = 0,
         timeout: float | None = None,
         params: Mapping[str, Any] | None = None,
     ) -> Operation[Any]: ...
@@ -384,7 +384,7 @@ class PreparedStatement:
     def _describe(self, timeout: float | None, /) -> Operation[None]: ...
     def fetch(self, *args: Any, timeout: float | None = None) -> Operation[list[Any]]: ...
     def fetchrow(self, *args: Any, timeout: float | None = None) -> Operation[Any]: ...
-    def fetchval(self, *args: Any, column: int = 0, timeout: float | None = None) -> Operation[Any]: ...
+    def fetchval(self, *args: Any, column: int | str = 0, timeout: float | None = None) -> Operation[Any]: ...
 
 class Copy:
     """One COPY of a connection. Made by a Connection only.

@@ -86,6 +86,7 @@ hp_operation_new(PoolObject *pool, ConnectionObject *connection, hp_op_kind kind
     op->callback = op->context = op->more_callbacks = NULL;
     op->record_class = NULL;
     op->column = 0;
+    op->column_name = NULL;
     op->building = op->plan = NULL;
     op->lookup_arg = NULL;
     op->req.stmt = NULL;
@@ -128,6 +129,7 @@ op_clear(OperationObject *op)
     Py_CLEAR(op->timeout);
     Py_CLEAR(op->record_class);
     Py_CLEAR(op->rows);
+    Py_CLEAR(op->column_name);
     Py_CLEAR(op->result);
     Py_CLEAR(op->exception);
     Py_CLEAR(op->cancel_message);

@@ -330,10 +330,30 @@ decode_rows(OperationObject *op, const hp_plan *plan, const PGresult *result)
     return rows;
 }
 
+/* Of columns with the same name the last one, as a Record has it. -1: KeyError. */
+static Py_ssize_t
+column_of_name(const hp_plan *plan, PyObject *name)
+{
+    for (Py_ssize_t i = plan->ncolumns - 1; i >= 0; i--) {
+        int rc = PyUnicode_Compare(PyTuple_GET_ITEM(plan->names, i), name);
+        if (rc == 0 || PyErr_Occurred()) {
+            return rc == 0 ? i : -1;
+        }
+    }
+    PyErr_SetObject(PyExc_KeyError, name);
+    return -1;
+}
+
 static PyObject *
 decode_value(OperationObject *op, const hp_plan *plan, const PGresult *result)
 {
     Py_ssize_t column = op->column < 0 ? op->column + plan->ncolumns : op->column;
+    if (op->column_name != NULL) {
+        column = column_of_name(plan, op->column_name);
+        if (column < 0) {
+            return NULL;
+        }
+    }
     if (column < 0 || column >= plan->ncolumns) {
         PyErr_Format(PyExc_IndexError, "column %zd is out of range: the row has %d columns", op->column,
                      plan->ncolumns);

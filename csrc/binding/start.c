@@ -80,6 +80,10 @@ take_keyword(OperationObject *op, PyObject *name, PyObject *value)
         return 0;
     }
     if (PyUnicode_CompareWithASCIIString(name, "column") == 0 && op->kind == HP_OP_FETCHVAL) {
+        if (PyUnicode_Check(value)) {
+            Py_XSETREF(op->column_name, Py_NewRef(value));
+            return 0;
+        }
         op->column = PyNumber_AsSsize_t(value, PyExc_IndexError);
         return op->column == -1 && PyErr_Occurred() ? -1 : 0;
     }

@@ -229,7 +229,8 @@ typedef struct OperationObject {
     PyObject *rows;             /* FETCHMANY: list of those that have come, or NULL */
     PyObject *timeout;          /* as given; NULL: not given */
     PyTypeObject *record_class; /* of the rows; dict itself for rows="dict" */
-    Py_ssize_t column;
+    Py_ssize_t column;          /* of FETCHVAL ... */
+    PyObject *column_name;      /* ... or this str; NULL: by position */
     PyObject *result;
     PyObject *exception;
     PyObject *cancel_message;

@@ -55,6 +55,22 @@ def plain(value: Any) -> Any:
 
 
 @same_text
+async def fetchval_takes_a_column_by_its_name(driver: Any, pool: Any, conn: Any) -> Any:
+    statement = await conn.prepare("SELECT 1 AS a, 2 AS b, 3 AS a")
+    return (
+        await conn.fetchval("SELECT 1 AS a, 2 AS b", column="b"),
+        await pool.fetchval("SELECT 1 AS a, 2 AS b, 3 AS a", column="a"),
+        await statement.fetchval(column="a"),
+        await conn.fetchval("SELECT 1 AS a WHERE false", column="b"),
+    )
+
+
+@same_text
+async def fetchval_of_a_column_that_is_not_there(driver: Any, pool: Any, conn: Any) -> Any:
+    return await conn.fetchval("SELECT 1 AS a", column="b")
+
+
+@same_text
 async def address_for_instrumentations(driver: Any, pool: Any, conn: Any) -> Any:
     return conn._addr, conn._params.user, conn._params.database
 
