@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,9 @@ _OWN_NAMES: tuple[str, ...] = (
     "types",
 )
 
+# As in asyncpg these are there without being imported by name.
+_MODULES = ("pgproto", "protocol", "serverversion")
+
 if TYPE_CHECKING:
     # Type checkers understand __all__ only as a literal; without one they take what is imported here.
     from holisticpool.exceptions import *  # noqa: F403
@@ -57,6 +61,8 @@ else:
             value = _OWN_NAMES + exceptions.__all__ + types.__all__
         elif name in exceptions.__all__:
             value = getattr(exceptions, name)
+        elif name in _MODULES:
+            value = importlib.import_module(f"{__name__}.{name}")
         else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         globals()[name] = value

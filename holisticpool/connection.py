@@ -68,6 +68,16 @@ class ConnectionSettings:
         return value
 
 
+class PoolConnectionHolder:
+    """``connection._holder``: where a lease comes from."""
+
+    __slots__ = ("_con", "_pool")
+
+    def __init__(self, connection: Connection) -> None:
+        self._con = connection._con
+        self._pool = connection._pool
+
+
 class Connection(CopyConnection, ListeningConnection):
     """A database session: leased from a pool, or one's own by connect().
 
@@ -77,6 +87,28 @@ class Connection(CopyConnection, ListeningConnection):
     # Set by a pool that has a reset= coroutine of the user's, to run it on close().
     _release_hook: Callable[..., Awaitable[None]] | None = None
     _started: list[Transaction] | None = None
+
+    # Names of asyncpg's own that programs are known to look at.
+
+    @property
+    def _con(self) -> Connection | None:
+        """What asyncpg's wrapper of a lease holds: the connection, or None once it is released."""
+        return None if self._released else self
+
+    @property
+    def _holder(self) -> PoolConnectionHolder:
+        """The connection's place in its pool."""
+        return PoolConnectionHolder(self)
+
+    @property
+    def _loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop of the connection."""
+        return self._pool._loop
+
+    @property
+    def _top_xact(self) -> Transaction | None:
+        """The outermost transaction that transaction() has started, or None."""
+        return self._transactions[0] if self._transactions else None
 
     @property
     def _transactions(self) -> list[Transaction]:

@@ -24,6 +24,9 @@ from holisticpool.connection import Connection, check_record_class, running_loop
 from holisticpool.conninfo import connect_config
 from holisticpool.copy import CopyPool
 from holisticpool.exceptions import InterfaceError
+from holisticpool.leases import PoolAcquireContext as PoolAcquireContext
+from holisticpool.leases import PoolConnectionHolder as PoolConnectionHolder
+from holisticpool.leases import PoolConnectionProxy as PoolConnectionProxy
 from holisticpool.portions import Sets
 from holisticpool.targets import TargetSource
 

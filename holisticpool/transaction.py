@@ -54,10 +54,10 @@ class Transaction:
     __slots__ = ("_connection", "_deferrable", "_isolation", "_managed", "_readonly", "_savepoint", "_state")
 
     def __init__(self, connection: Connection, isolation: str | None, readonly: bool, deferrable: bool) -> None:
-        if isolation is not None and isolation not in ISOLATION_LEVELS:
+        if isolation and isolation not in ISOLATION_LEVELS:
             raise ValueError(f"isolation is expected to be either of {ISOLATION_LEVELS}, got {isolation!r}")
         self._connection = connection
-        self._isolation = isolation
+        self._isolation = isolation or None
         self._readonly = readonly
         self._deferrable = deferrable
         self._state = TransactionState.NEW
@@ -193,4 +193,7 @@ class Transaction:
             words.append("readonly")
         if self._deferrable:
             words.append("deferrable")
-        return f"<{type(self).__module__}.{type(self).__qualname__} {' '.join(words)} {id(self):#x}>"
+        # The name that users import a class of ours by.
+        module = type(self).__module__
+        module = module.partition(".")[0] if module.startswith("holisticpool.") else module
+        return f"<{module}.{type(self).__name__} {' '.join(words)} {id(self):#x}>"

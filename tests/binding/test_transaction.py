@@ -105,7 +105,7 @@ async def test_deferrable_reaches_the_server(conn: Connection) -> None:
         assert await conn.fetchval("SHOW transaction_deferrable") == "on"
 
 
-@pytest.mark.parametrize("level", ["snapshot", "READ COMMITTED", "read committed", ""])
+@pytest.mark.parametrize("level", ["snapshot", "READ COMMITTED", "read committed"])
 async def test_unknown_isolation_level_is_a_value_error(conn: Connection, level: str) -> None:
     with pytest.raises(ValueError, match="isolation is expected to be either of"):
         conn.transaction(isolation=level)
