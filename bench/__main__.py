@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import acquire, bulk, compare, fastapi_cost, instructions, latency, memory, openloop, startup
+from bench import acquire, bulk, compare, fastapi_cost, instructions, latency, memory, openloop, render, startup, table
 from bench.quota import QuotaUnavailableError
 from bench.results import read, show
 
@@ -22,7 +22,10 @@ COMMANDS = {
     "openloop": openloop,
     "latency": latency,
     "bulk": bulk,
+    "table": table,
+    "render": render,
 }
+REPORTED = {name: module for name, module in COMMANDS.items() if hasattr(module, "tables")}
 
 
 def main() -> int:
@@ -51,7 +54,7 @@ def main() -> int:
 
 def _report(options: argparse.Namespace) -> int:
     document = read(options.file)
-    show(document, COMMANDS[document["kind"]].tables(document), markdown=options.markdown)
+    show(document, REPORTED[document["kind"]].tables(document), markdown=options.markdown)
     return 0
 
 

@@ -3,7 +3,9 @@
 
 want_build_packages
 want postgresql has_postgresql_server
-[ "${1:-}" != instructions ] || want valgrind command -v valgrind
+case ${1:-} in
+instructions | table) want valgrind command -v valgrind ;;
+esac
 install_wanted
 ensure_venv "$DEV/venv-bench" "$python" test bench
 ensure_build main "$DEV/venv-bench" || fail "the build failed"
