@@ -92,8 +92,9 @@ hp_params_shown(PyObject *value, Py_ssize_t most)
 static void
 raise_data_error(OperationObject *op, int i, Py_ssize_t set, PyObject *value)
 {
-    if (!PyErr_ExceptionMatches(PyExc_TypeError) && !PyErr_ExceptionMatches(PyExc_ValueError) &&
-        !PyErr_ExceptionMatches(PyExc_OverflowError)) {
+    const hp_errors_state *errors = &op->pool->state->errors;
+    if (!PyErr_ExceptionMatches(PyExc_Exception) || PyErr_ExceptionMatches(PyExc_MemoryError) ||
+        PyErr_ExceptionMatches(errors->InterfaceError) || PyErr_ExceptionMatches(errors->InternalClientError)) {
         return;
     }
     PyObject *cause = hp_errors_take();

@@ -1,8 +1,9 @@
 /*
  * numbers.c - bool, the integers, the floats and "char".
  *
- * Integers are taken from int and from whatever has __index__ (bool included),
- * never from a float or a Decimal: a fraction must not vanish silently.
+ * Integers are taken from int, from whatever has __index__ (bool included), and from
+ * a float, Decimal or other number that is equal to an int: a fraction must not
+ * vanish silently.
  * oid, xid and cid are unsigned 32-bit integers, xid8 is an unsigned 64-bit one,
  * pg_lsn a signed 64-bit one to Python. "char" is one byte and a bytes object.
  */
@@ -14,7 +15,29 @@
 
 /* ---- encoders ---- */
 
-/* New reference to an int: obj itself, or its __index__. */
+/* New reference: the int that `obj`, a number of another kind, is equal to. */
+static PyObject *
+equal_integer(PyObject *obj)
+{
+    const PyNumberMethods *methods = Py_TYPE(obj)->tp_as_number;
+    bool has_int = methods != NULL && methods->nb_int != NULL;
+    PyObject *integer = has_int ? PyNumber_Long(obj) : NULL;
+    if (integer == NULL && PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_ValueError) &&
+        !PyErr_ExceptionMatches(PyExc_OverflowError)) {
+        return NULL;
+    }
+    PyErr_Clear(); /* not a number, or infinite */
+    int equal = integer != NULL ? PyObject_RichCompareBool(obj, integer, Py_EQ) : 0;
+    if (equal == 0) {
+        hp_refuse_type("an integer is required", obj);
+    }
+    if (equal <= 0) {
+        Py_CLEAR(integer);
+    }
+    return integer;
+}
+
+/* New reference to an int: obj itself, its __index__, or what it is equal to. */
 static PyObject *
 integer_of(PyObject *obj)
 {
@@ -22,11 +45,7 @@ integer_of(PyObject *obj)
         Py_INCREF(obj);
         return obj;
     }
-    if (!PyIndex_Check(obj)) {
-        hp_refuse_type("an integer is required", obj);
-        return NULL;
-    }
-    return PyNumber_Index(obj);
+    return PyIndex_Check(obj) ? PyNumber_Index(obj) : equal_integer(obj);
 }
 
 static int

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import enum
+import ipaddress
 import math
 import struct
+import uuid
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -87,8 +89,18 @@ def test_integer_is_taken_from_whatever_has_index(value: Any) -> None:
     assert _core.decode(OIDS["INT4"], _core.encode(OIDS["INT4"], value)) == value.__index__()
 
 
-@pytest.mark.parametrize("value", [1.0, 1.5, Decimal("1"), Fraction(1), OnlyInt(), "1", b"1", [1], object()])
-def test_integer_is_never_made_from_a_number_that_may_have_a_fraction(value: Any) -> None:
+@pytest.mark.parametrize("value", [1.0, Decimal("1"), Decimal("1.00"), Fraction(1), Decimal("0.1E1")])
+def test_number_that_is_whole_is_taken_as_an_integer(value: Any) -> None:
+    for name in ("INT2", "INT4", "INT8", "OID", "XID8", "PG_LSN"):
+        assert _core.encode(OIDS[name], value) == _core.encode(OIDS[name], 1)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [1.5, math.nan, math.inf, Decimal("1.5"), Decimal("NaN"), Decimal("Infinity"), Fraction(1, 2), OnlyInt(), 1j]
+    + ["1", b"1", [1], object(), uuid.UUID(int=1), ipaddress.ip_address(1)],
+)
+def test_integer_is_never_made_from_what_is_not_equal_to_one(value: Any) -> None:
     with pytest.raises(TypeError, match=f"^an integer is required, got .*{type(value).__name__}$"):
         _core.encode(OIDS["INT4"], value)
 
