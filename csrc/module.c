@@ -16,6 +16,8 @@
     DO(PoolType)                                                                                                       \
     DO(ConnectionType)                                                                                                 \
     DO(PreparedType)                                                                                                   \
+    DO(RowsType)                                                                                                       \
+    DO(ReadyType)                                                                                                      \
     DO(OperationType)                                                                                                  \
     DO(CopyType)                                                                                                       \
     DO(FinishedType)                                                                                                   \
@@ -30,6 +32,7 @@
     DO(str_is_closed)                                                                                                  \
     DO(str_getaddrinfo)                                                                                                \
     DO(str_add_done_callback)                                                                                          \
+    DO(str_refill)                                                                                                     \
     DO(str_loop)                                                                                                       \
     DO(str_by_lease)                                                                                                   \
     DO(query_names)                                                                                                    \
@@ -49,6 +52,7 @@ intern_names(hp_binding_state *state)
         {&state->str_getaddrinfo, "getaddrinfo"},
         {&state->str_add_done_callback, "add_done_callback"},
         {&state->str_loop, "loop"},
+        {&state->str_refill, "_refill"},
         {&state->str_by_lease, "_by_lease"},
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -81,9 +85,9 @@ hp_binding_init(PyObject *module, hp_binding_state *state)
         return -1;
     }
     if (hp_operation_type_init(module, state) < 0 || hp_finished_type_init(module, state) < 0 ||
-        hp_prepared_type_init(module, state) < 0 || hp_copy_type_init(module, state) < 0 ||
-        hp_connection_type_init(module, state) < 0 || hp_override_init(state) < 0 ||
-        hp_pool_type_init(module, state) < 0) {
+        hp_prepared_type_init(module, state) < 0 || hp_rows_type_init(module, state) < 0 ||
+        hp_copy_type_init(module, state) < 0 || hp_connection_type_init(module, state) < 0 ||
+        hp_override_init(state) < 0 || hp_pool_type_init(module, state) < 0) {
         return -1;
     }
     return 0;
@@ -220,11 +224,25 @@ core_sqlscan(PyObject *module, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     hp_sqlscan(sql, (size_t)len, standard_strings, &info);
-    return Py_BuildValue("{s:s,s:N,s:N,s:N,s:N,s:N,s:N}", "kind", KINDS[info.kind], "several",
+    return Py_BuildValue("{s:s,s:N,s:N,s:N,s:N,s:N,s:N,s:N}", "kind", KINDS[info.kind], "several",
                          PyBool_FromLong(info.several), "touches", PyBool_FromLong(info.touches), "prepares",
                          PyBool_FromLong(info.prepares), "controls_tx", PyBool_FromLong(info.controls_tx),
                          "locks_session", PyBool_FromLong(info.locks_session), "returns_rows",
-                         PyBool_FromLong(info.returns_rows));
+                         PyBool_FromLong(info.returns_rows), "declarable", PyBool_FromLong(info.declarable));
+}
+
+static PyObject *
+core_is_declarable(PyObject *module, PyObject *query)
+{
+    Py_ssize_t len;
+    hp_sql_info info;
+    const char *sql = PyUnicode_AsUTF8AndSize(query, &len);
+    (void)module;
+    if (sql == NULL) {
+        return NULL;
+    }
+    hp_sqlscan(sql, (size_t)len, true, &info);
+    return PyBool_FromLong(info.declarable);
 }
 
 static PyObject *
@@ -259,6 +277,7 @@ static PyMethodDef core_functions[] = {
     {"has_codec", core_has_codec, METH_O, NULL},
     {"sqlscan", (PyCFunction)(void (*)(void))core_sqlscan, METH_VARARGS | METH_KEYWORDS, NULL},
     {"insert_literals", core_insert_literals, METH_VARARGS, NULL},
+    {"is_declarable", core_is_declarable, METH_O, NULL},
     {"libpq_version", core_libpq_version, METH_NOARGS, NULL},
     {"forked", core_forked, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},

@@ -21,6 +21,7 @@ from holisticpool.check import UNSET, Unset
 from holisticpool.codecs import FORMATS, TypeCodec, codec_choices
 from holisticpool.conninfo import Password, connect_config
 from holisticpool.copy import CopyConnection
+from holisticpool.cursor import CursorFactory
 from holisticpool.exceptions import InterfaceError, UnsupportedClientFeatureError
 from holisticpool.listeners import ConnectionParameters, ListeningConnection, LoggedQuery
 from holisticpool.portions import Sets, run_sets
@@ -151,6 +152,25 @@ class Connection(CopyConnection, ListeningConnection):
         if record_class is not None:
             check_record_class(record_class)
         return await PreparedStatement._prepare(self, query, name, timeout, record_class)
+
+    def cursor(
+        self,
+        query: str,
+        *args: Any,
+        prefetch: int | None = None,
+        timeout: float | None = None,
+        record_class: type[_core.Record] | None = None,
+    ) -> CursorFactory:
+        """The rows of a query in batches, inside a transaction: for ``async for``, or awaited a Cursor to read by hand.
+
+        *prefetch* is how many rows are fetched at a time, for iteration only; by
+        default 50 at first and up to 400 as it goes on. *timeout*, in seconds, is for each batch; *record_class* as
+        for fetch(). The cursor ends with its transaction. Raises InterfaceError on
+        a closed or released connection, and at the first row
+        NoActiveSQLTransactionError outside of a transaction.
+        """
+        self._check_open("cursor")
+        return CursorFactory(self, query, args, prefetch, timeout, record_class)
 
     def executemany(self, command: str, args: Sets, *, timeout: float | None = None) -> _core.Operation[None]:
         """Execute *command* for each sequence of arguments in *args*: all of them, or none.

@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from holisticpool import _core
+from holisticpool.cursor import CursorFactory
 from holisticpool.portions import Sets, run_sets
 from holisticpool.type_names import types_of
 from holisticpool.types import Attribute, Type
@@ -83,6 +84,11 @@ class PreparedStatement(_core.PreparedStatement):
     def fetchmany(self, args: Sets, *, timeout: float | None = None) -> _core.Operation[list[Any]]:
         """The rows of the statement for each sequence of arguments in *args*; see Connection.fetchmany()."""
         return run_sets(lambda sets: super(PreparedStatement, self).fetchmany(sets, timeout=timeout), args)
+
+    def cursor(self, *args: Any, prefetch: int | None = None, timeout: float | None = None) -> CursorFactory:
+        """The rows of the statement in batches, inside a transaction; see Connection.cursor()."""
+        self._check("cursor")
+        return CursorFactory(self._connection, self, args, prefetch, timeout, self._record_class)
 
     async def explain(self, *args: Any, analyze: bool = False) -> Any:
         """The server's plan for these arguments: EXPLAIN's JSON, as Python objects.

@@ -255,6 +255,18 @@ connection_prepare(PyObject *self, PyObject *args)
     return hp_prepared_new((ConnectionObject *)self, args);
 }
 
+static PyObject *
+connection_cursor(PyObject *self, PyObject *args)
+{
+    return hp_cursor_operation((ConnectionObject *)self, args);
+}
+
+static PyObject *
+connection_rows(PyObject *self, PyObject *type)
+{
+    return hp_rows_new((ConnectionObject *)self, type);
+}
+
 /* ---- the session ---- */
 
 static PyObject *
@@ -510,6 +522,8 @@ static PyMethodDef connection_methods[] = {
      "get_server_pid($self, /)\n--\n\nThe process id of the server's session."},
     {"_copy", connection_copy, METH_VARARGS, NULL},
     {"_parameter_status", connection_parameter_status, METH_O, NULL},
+    {"_rows", connection_rows, METH_O, NULL},
+    {"_cursor", connection_cursor, METH_VARARGS, NULL},
     {"_prepare", connection_prepare, METH_VARARGS, NULL},
     {"_set_codec", connection_set_codec, METH_VARARGS, NULL},
     {"_forget_types", connection_forget_types, METH_NOARGS, NULL},

@@ -50,6 +50,9 @@ static const char *const PREPARED_NAMES[] = {
 const char *
 hp_op_name(const OperationObject *op)
 {
+    if (hp_op_is_cursor(op)) {
+        return op->kind == HP_OP_FETCH ? "Cursor.fetch" : "Cursor.forward";
+    }
     if (op->prepared != NULL) {
         return PREPARED_NAMES[op->kind];
     }
@@ -79,8 +82,9 @@ hp_operation_new(PoolObject *pool, ConnectionObject *connection, hp_op_kind kind
     op->prepared = NULL;
     op->kind = kind;
     op->state = HP_OP_NEW;
-    op->blocking = op->cancelled = op->in_engine = op->in_portions = op->dormant = false;
+    op->blocking = op->cancelled = op->in_engine = op->in_portions = op->ahead = op->dormant = false;
     op->sets_before = 0;
+    op->declare = op->fetch = NULL;
     op->query = op->args = op->named = op->text = op->timeout = op->rows = op->result = op->exception = NULL;
     op->cancel_message = NULL;
     op->callback = op->context = op->more_callbacks = NULL;
@@ -126,6 +130,8 @@ op_clear(OperationObject *op)
     Py_CLEAR(op->args);
     Py_CLEAR(op->named);
     Py_CLEAR(op->text);
+    Py_CLEAR(op->declare);
+    Py_CLEAR(op->fetch);
     Py_CLEAR(op->timeout);
     Py_CLEAR(op->record_class);
     Py_CLEAR(op->rows);
@@ -353,6 +359,19 @@ ask_for_portion(OperationObject *op, PyObject **result)
     return PYGEN_RETURN;
 }
 
+static int
+start(OperationObject *op)
+{
+    op->state = HP_OP_PENDING; /* so that an encoder of the user cannot start it again */
+    if (hp_operation_start(op) == 0) {
+        return 0;
+    }
+    op->state = HP_OP_CLOSED;
+    PyObject *exception = hp_errors_take();
+    hp_errors_raise(exception, hp_op_name(op), state_of(op)->binding.traceback_globals);
+    return -1;
+}
+
 static PySendResult
 op_send_result(PyObject *self, PyObject *arg, PyObject **result)
 {
@@ -361,12 +380,7 @@ op_send_result(PyObject *self, PyObject *arg, PyObject **result)
     *result = NULL;
     switch (op->state) {
     case HP_OP_NEW:
-        op->state = HP_OP_PENDING; /* so that an encoder of the user cannot start it again */
-        if (hp_operation_start(op) < 0) {
-            op->state = HP_OP_CLOSED;
-            PyObject *exception = hp_errors_take();
-            hp_listeners_log_unsent(op, exception);
-            hp_errors_raise(exception, hp_op_name(op), state_of(op)->binding.traceback_globals);
+        if (start(op) < 0) {
             return PYGEN_ERROR;
         }
         if (op->state == HP_OP_DONE) {
@@ -402,8 +416,8 @@ op_send_result(PyObject *self, PyObject *arg, PyObject **result)
     return PYGEN_ERROR;
 }
 
-static void
-raise_stop_iteration(PyObject *value)
+void
+hp_operation_stop(PyObject *value)
 {
     /* A tuple or an exception as value would be taken apart by PyErr_SetObject. */
     if (!PyTuple_Check(value) && !PyExceptionInstance_Check(value)) {
@@ -422,7 +436,7 @@ op_send(PyObject *self, PyObject *arg)
 {
     PyObject *result;
     if (op_send_result(self, arg, &result) == PYGEN_RETURN) {
-        raise_stop_iteration(result);
+        hp_operation_stop(result);
         Py_CLEAR(result);
     }
     return result;
@@ -744,6 +758,25 @@ op_await(PyObject *self)
     return Py_NewRef(self);
 }
 
+/* ---- for later ---- */
+
+/* Start it now, to be awaited when its answer is needed. */
+static PyObject *
+op_start_ahead(PyObject *self, PyObject *unused)
+{
+    OperationObject *op = (OperationObject *)self;
+    (void)unused;
+    if (op->state != HP_OP_NEW) {
+        PyErr_SetString(PyExc_RuntimeError, "the operation has started already");
+        return NULL;
+    }
+    op->ahead = op->dormant = true;
+    if (start(op) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
 /* ---- sets in portions ---- */
 
 static PyObject *
@@ -778,6 +811,7 @@ static PyMethodDef op_methods[] = {
     {"cancelled", op_is_cancelled, METH_NOARGS, NULL},
     {"cancel", (PyCFunction)(void (*)(void))op_cancel, METH_FASTCALL | METH_KEYWORDS, NULL},
     {"get_loop", op_get_loop, METH_NOARGS, NULL},
+    {"_start_ahead", op_start_ahead, METH_NOARGS, NULL},
     {"_in_portions", op_expect_portions, METH_NOARGS, NULL},
     {"_feed", op_feed, METH_VARARGS, NULL},
     {"_abort", op_abort, METH_NOARGS, NULL},

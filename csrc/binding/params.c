@@ -228,6 +228,10 @@ hp_params_bind(OperationObject *op, hp_codec_set *codecs)
     }
     op->req.bound_for = codecs;
     op->req.result_format = plan->text ? 0 : 1;
+    if (op->fetch != NULL && op->declare == NULL) {
+        op->req.params.n = 0; /* the cursor has them */
+        return 0;
+    }
     if (plan->nparams == 0 && !many && given == 0) {
         op->req.params.n = 0;
         return 0;

@@ -291,6 +291,9 @@ request_kind(const OperationObject *op)
     if (op->kind == HP_OP_ACQUIRE) {
         return HP_REQ_LEASE;
     }
+    if (hp_op_is_cursor(op)) {
+        return HP_REQ_CURSOR;
+    }
     if (hp_op_has_sets(op)) {
         return HP_REQ_BATCH;
     }
@@ -383,6 +386,14 @@ find_statement(OperationObject *op)
 }
 
 static int
+take_cursor_texts(OperationObject *op)
+{
+    op->req.declare = op->declare ? PyUnicode_AsUTF8(op->declare) : NULL;
+    op->req.fetch = op->fetch ? PyUnicode_AsUTF8(op->fetch) : NULL;
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+static int
 prepare_request(OperationObject *op)
 {
     hp_request *req = &op->req;
@@ -406,6 +417,10 @@ prepare_request(OperationObject *op)
         return -1;
     }
     req->describe_only = op->kind == HP_OP_PREPARE;
+    req->ahead = op->ahead;
+    if (take_cursor_texts(op) < 0) {
+        return -1;
+    }
     req->stmt = find_statement(op);
     if (req->stmt == NULL) {
         return -1;

@@ -27,6 +27,8 @@ typedef struct hp_binding_state {
     PyTypeObject *PoolType;
     PyTypeObject *ConnectionType;
     PyTypeObject *PreparedType;
+    PyTypeObject *RowsType;
+    PyTypeObject *ReadyType;
     PyTypeObject *OperationType;
     PyTypeObject *CopyType;
     PyTypeObject *FinishedType;
@@ -36,7 +38,7 @@ typedef struct hp_binding_state {
     PyObject *kw_context;       /* ("context",) */
     PyObject *traceback_globals;
     PyObject *str_call_soon, *str_add_reader, *str_remove_reader, *str_is_closed, *str_getaddrinfo,
-        *str_add_done_callback, *str_loop, *str_by_lease;
+        *str_add_done_callback, *str_loop, *str_by_lease, *str_refill;
     PyObject *query_names, *query_methods; /* override.c: tuples */
     void *free_operations;                 /* operation.c: a chain through `pool` */
     int free_count;
@@ -220,11 +222,14 @@ typedef struct OperationObject {
     bool cancelled;
     bool in_engine;             /* the engine knows req, and we own ourselves */
     bool in_portions;           /* its sets come in portions: portions.c */
+    bool ahead;                 /* started before it is awaited */
     bool dormant;               /* PENDING, and no task is suspended on it */
     PyObject *query;            /* str */
     PyObject *args;             /* tuple; with sets: list or tuple of sequences */
     PyObject *named;            /* params=: a mapping, until named.c has made args of it; else NULL */
     PyObject *text;             /* in portions: the query as it was given */
+    PyObject *declare;          /* of a cursor: str, or NULL */
+    PyObject *fetch;            /* ... */
     Py_ssize_t sets_before;     /* in the portions before */
     PyObject *rows;             /* FETCHMANY: list of those that have come, or NULL */
     PyObject *timeout;          /* as given; NULL: not given */
@@ -259,6 +264,24 @@ hp_op_has_sets(const OperationObject *op)
 {
     return op->kind == HP_OP_EXECUTEMANY || op->kind == HP_OP_FETCHMANY;
 }
+
+/* Raise StopIteration with this value. */
+void hp_operation_stop(PyObject *value);
+
+static inline bool
+hp_op_is_cursor(const OperationObject *op)
+{
+    return op->declare != NULL || op->fetch != NULL;
+}
+
+/* ---- rows.c ---- */
+
+int hp_rows_type_init(PyObject *module, hp_binding_state *state);
+/* Connection._rows(class): an iterator. New reference, or NULL. */
+PyObject *hp_rows_new(ConnectionObject *connection, PyObject *type);
+/* Connection._cursor(query or prepared statement, arguments, DECLARE, FETCH, gives rows?, timeout,
+ * record_class): declare a cursor, or use one. New reference, or NULL. */
+PyObject *hp_cursor_operation(ConnectionObject *connection, PyObject *args);
 
 /* ---- portions.c ---- */
 

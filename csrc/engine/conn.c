@@ -259,7 +259,7 @@ hp_conn_is_busy(const hp_conn *conn)
         return true;
     }
     for (const hp_request *req = conn->inflight.first; req != NULL; req = req->next) {
-        if (!req->abandoned && req->kind != HP_REQ_INTERNAL) {
+        if (!req->abandoned && !req->ahead && req->kind != HP_REQ_INTERNAL) {
             return true;
         }
     }

@@ -176,7 +176,7 @@ int hp_conn_open(hp_conn *conn);
  * when sending fails. */
 void hp_conn_submit(hp_conn *conn, hp_request *req);
 
-/* Is a live (not abandoned) request in flight or pending? */
+/* Is a live (not abandoned) request in flight or pending, which another one may not wait for? */
 bool hp_conn_is_busy(const hp_conn *conn);
 /* Is a free session still alive, as far as the socket tells? Costs a system call
  * and no round trip; one that is not is broken (owner->lost()). */

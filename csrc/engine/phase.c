@@ -3,6 +3,7 @@
  */
 #include "engine/batch.h"
 #include "engine/copy.h"
+#include "engine/cursor.h"
 #include "engine/phase_parts.h"
 #include "engine/prepared.h"
 
@@ -136,6 +137,23 @@ note_effects(hp_conn *conn, const hp_stmt *stmt)
     conn->prepares |= stmt->info.prepares || conn->odd_strings;
 }
 
+/* What EXECUTE consists of, but for the sets of a batch. */
+static int
+send_statement(hp_conn *conn, hp_request *req)
+{
+    if (req->kind == HP_REQ_CURSOR) {
+        req->was_prepared = req->as_described = false;
+        return hp_cursor_send(conn, req);
+    }
+    req->was_prepared = hp_prepared_is(conn, req->stmt); /* after the closes, which may take the unnamed one's place */
+    if (!req->was_prepared && hp_prepared_send(conn, req, true) < 0) {
+        return -1;
+    }
+    req->as_described = req->was_prepared && hp_stmt_is_steady(req->stmt) && !req->stmt->outdated;
+    hp_phase_add_step(req, HP_STEP_EXECUTE);
+    return req->kind == HP_REQ_BATCH ? 0 : hp_phase_send_one(conn, req);
+}
+
 static void
 send_execute(hp_conn *conn, hp_request *req)
 {
@@ -146,19 +164,13 @@ send_execute(hp_conn *conn, hp_request *req)
     if (enter_pipeline(conn) < 0 || hp_prepared_send_closes(conn, req) < 0 || hp_batch_begin(conn, req) < 0) {
         goto error;
     }
-    req->was_prepared = hp_prepared_is(conn, req->stmt); /* after the closes, which may take the unnamed one's place */
-    if (!req->was_prepared && hp_prepared_send(conn, req, true) < 0) {
+    if (send_statement(conn, req) < 0) {
         goto error;
     }
-    req->as_described = req->was_prepared && hp_stmt_is_steady(req->stmt) && !req->stmt->outdated;
     note_effects(conn, req->stmt);
-    hp_phase_add_step(req, HP_STEP_EXECUTE);
     if (req->kind == HP_REQ_BATCH) {
         hp_batch_feed(conn, req);
         return;
-    }
-    if (hp_phase_send_one(conn, req) < 0) {
-        goto error;
     }
     req->sets_sent = 1;
     if (hp_phase_send_sync(conn, req) < 0) {

@@ -39,6 +39,7 @@ struct hp_pool;
 typedef enum hp_request_kind {
     HP_REQ_LEASE,     /* a connection for the caller alone */
     HP_REQ_STATEMENT, /* one statement, extended protocol */
+    HP_REQ_CURSOR,    /* declare a cursor for a statement, or fetch from one: cursor.h */
     HP_REQ_BATCH,     /* one statement with `sets` parameter sets, atomic */
     HP_REQ_SCRIPT,    /* a text without parameters, simple protocol: several statements allowed */
     HP_REQ_COPY,      /* a COPY from or to the caller, on a leased connection: copy.h */
@@ -62,7 +63,7 @@ typedef enum hp_step {
     HP_STEP_DESCRIBE,
     HP_STEP_LOOKUP,
     HP_STEP_EXECUTE,
-    HP_STEP_TEXT, /* transaction control around a batch */
+    HP_STEP_TEXT, /* what goes along with an execution: transaction control, DECLARE */
     HP_STEP_SYNC,
     HP_STEP_SCRIPT
 } hp_step;
@@ -84,12 +85,15 @@ typedef struct hp_request {
     hp_request_kind kind;
     hp_request_state state;
     bool abandoned;
+    bool ahead;         /* for later: its caller may run others meanwhile, which wait behind it */
     bool describe_only; /* STATEMENT: its description is the answer */
 
     /* what to run */
     hp_stmt *stmt;          /* a reference of its own; NULL for LEASE and INTERNAL */
     const char *script;     /* SCRIPT, COPY, INTERNAL: NUL-terminated, valid until released */
     struct hp_copy *copy;   /* COPY; valid until released */
+    const char *declare;    /* CURSOR: DECLARE ... FOR the text of stmt, with its parameters; or NULL */
+    const char *fetch;      /* CURSOR: FETCH, MOVE or CLOSE; or NULL */
     hp_params params;       /* of the statement, or of the current set */
     bool bound;             /* params are for `stmt` as it is described ... */
     const void *bound_for;  /* ... and for a session with this `user` */

@@ -221,6 +221,15 @@ returns_rows(const statement *st)
     return (st->flags & ROWS) && !st->into;
 }
 
+/* DECLARE takes what only reads, row locks and functions that write included, but
+ * not what WITH changes. Which of the two `writes` with WITH is cannot be told. */
+static bool
+is_declarable(const statement *st)
+{
+    return !st->explain && (st->flags & ROWS) && !(st->flags & INERT) && st->verb->kind == HP_SQL_READ && !st->into &&
+           !st->modifies && !(st->has_with && st->writes);
+}
+
 static void
 end_statement(scanner *s)
 {
@@ -241,6 +250,7 @@ end_statement(scanner *s)
         if (s->statements == 0) {
             info->kind = kind_of(st);
             info->returns_rows = returns_rows(st);
+            info->declarable = is_declarable(st);
         } else {
             info->several = true;
         }

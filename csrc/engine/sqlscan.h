@@ -30,6 +30,7 @@ typedef struct hp_sql_info {
                             DISCARD, DO, CALL): the reset must deallocate all */
     bool controls_tx;   /* a transaction may be open, or closed, afterwards */
     bool locks_session; /* a statement that the caller must be alone for (LISTEN, COPY, cursors) */
+    bool declarable;    /* DECLARE ... CURSOR FOR takes the first statement */
     bool returns_rows;  /* the first statement is SELECT-like, or has RETURNING at its top level */
 } hp_sql_info;
 
