@@ -237,7 +237,7 @@ def _bulk(document: dict[str, Any]) -> Iterator[Line]:
         if psql is not None:
             against = paired_ratio(row["seconds"], psql["seconds"])
             theirs = number(median(_known(_scaled(psql["seconds"], MS))))
-            others = f"psql \\copy {theirs} ms, of which we take {times(against)}"
+            others = f"psql \\copy {theirs} ms" + (f", of which we take {times(against)}" if against else "")
         yield Line(
             f"{TITLES[chore]}, {row['count']:,}",
             seconds,

@@ -7,7 +7,6 @@ Connection.set_type_codec() wins over it.
 from __future__ import annotations
 
 import importlib
-import json as stdlib_json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -92,6 +91,8 @@ def _json_choices(json: object) -> list[CodecChoice]:
     if json is None or json == "text":
         return []
     if json == "stdlib":
+        import json as stdlib_json
+
         form, encoder, decoder = "json", stdlib_json.dumps, stdlib_json.loads
     elif json == "orjson":
         form = "json-bytes"

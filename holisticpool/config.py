@@ -58,7 +58,8 @@ _V = TypeVar("_V")
 _D = TypeVar("_D")
 
 
-@dataclass(frozen=True)
+# Without methods that nobody calls: making them takes longer than the rest of the module's import.
+@dataclass(frozen=True, eq=False, repr=False)
 class PoolConfig:
     """Everything a pool is made with, checked. Times in seconds, None or 0 is for ever."""
 

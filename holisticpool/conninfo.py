@@ -60,7 +60,8 @@ _SETTING_NAME = r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)*\Z"
 _SCHEME = r"\s*([A-Za-z][A-Za-z0-9+.-]*)://"
 
 
-@dataclass(frozen=True)
+# Without methods that nobody calls: making them takes longer than the rest of the module's import.
+@dataclass(frozen=True, eq=False, repr=False)
 class ConnectConfig:
     """What is needed to reach a server, checked. Its repr shows no password.
 
