@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from holisticpool import _core
@@ -71,8 +71,8 @@ class ConnectConfig:
     may override. Timeouts are in seconds, None is for ever.
     """
 
-    dsn: str | None = field(repr=False)
-    params: Mapping[str, str] = field(repr=False)
+    dsn: str | None
+    params: Mapping[str, str]
     password: Password | None
     settings: Mapping[str, str]
     default_settings: Mapping[str, str]

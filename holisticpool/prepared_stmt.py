@@ -6,7 +6,6 @@ by Connection.prepare(), without __init__.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from holisticpool import _core
@@ -109,4 +108,6 @@ class PreparedStatement(_core.PreparedStatement):
 
     async def _explain(self, explain: str, args: tuple[Any, ...]) -> Any:
         plan = await self._connection.fetchval(explain + self._query, *args)
+        import json
+
         return json.loads(plan) if isinstance(plan, str) else plan

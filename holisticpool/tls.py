@@ -13,11 +13,8 @@ from __future__ import annotations
 
 import atexit
 import functools
-import hashlib
 import os
-import shutil
 import ssl as ssl_module
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -170,6 +167,10 @@ _files: dict[tuple[int, bytes], str] = {}
 
 def _file_with(certificates: bytes) -> str:
     """The path of a file of this process that holds *certificates*; removed at its exit."""
+    # Here, where few programs come: these take longer to import than all of holisticpool.
+    import hashlib
+    import tempfile
+
     # By process: what a parent made goes when the parent does.
     key = (os.getpid(), hashlib.sha256(certificates).digest())
     path = _files.get(key)
@@ -184,5 +185,7 @@ def _file_with(certificates: bytes) -> str:
 
 
 def _remove(pid: int, directory: str) -> None:
+    import shutil
+
     if pid == os.getpid():
         shutil.rmtree(directory, ignore_errors=True)
