@@ -13,8 +13,6 @@ import pytest
 import holisticpool
 from holisticpool import Connection, Pool, exceptions
 
-asyncpg = pytest.importorskip("asyncpg", reason="asyncpg is what is compared with")
-
 GUARD_S = 20  # far beyond what is under test
 
 
@@ -433,8 +431,9 @@ async def test_listener_may_end_its_connection_while_a_statement_runs_on_it(pool
 # ---- beside asyncpg ----
 
 
-@pytest.mark.parametrize("driver", [asyncpg, holisticpool], ids=["asyncpg", "holisticpool"])
-async def test_what_a_listener_sees_is_asyncpgs(driver: Any, dsn: str) -> None:
+@pytest.mark.parametrize("name", ["asyncpg", "holisticpool"])
+async def test_what_a_listener_sees_is_asyncpgs(name: str, dsn: str) -> None:
+    driver: Any = pytest.importorskip(name, reason="asyncpg is what is compared with")
     calls: list[Any] = []
     pool = await driver.create_pool(dsn, min_size=1, max_size=1)
     async with pool, pool.acquire() as lease:

@@ -11,8 +11,6 @@ import pytest
 import holisticpool
 from holisticpool import Connection, Pool, exceptions
 
-asyncpg = pytest.importorskip("asyncpg", reason="asyncpg is what is compared with")
-
 
 def raising(level: str, text: str = "catch me", **options: str) -> str:
     using = ", ".join(f"{name} = '{value}'" for name, value in options.items())
@@ -202,6 +200,7 @@ async def test_garbage_collection_inside_a_message_may_end_the_session(dsn: str)
 @pytest.mark.parametrize("level", ["NOTICE", "WARNING", "LOG"])
 @pytest.mark.parametrize("options", [{}, {"errcode": "01004"}, {"errcode": "99999"}, {"errcode": "42P07", "hint": "h"}])
 async def test_message_is_asyncpgs(dsn: str, level: str, options: dict[str, str]) -> None:
+    asyncpg = pytest.importorskip("asyncpg", reason="asyncpg is what is compared with")
     seen = []
     for driver in (asyncpg, holisticpool):
         conn = await driver.connect(dsn, server_settings={"client_min_messages": "log"})

@@ -13,8 +13,6 @@ import holisticpool
 from holisticpool import Connection, Pool, exceptions
 from holisticpool.connection import LoggedQuery
 
-asyncpg = pytest.importorskip("asyncpg", reason="asyncpg is what is compared with")
-
 CALLS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "fetch": ("SELECT $1::int", (1,)),
     "fetchrow": ("SELECT $1::int, $2::text", (1, "x")),
@@ -324,6 +322,7 @@ async def test_wrong_callback_is_refused(conn: Connection) -> None:
 
 @pytest.mark.parametrize("call", ["fetch", "execute", "executemany", "error", "argument"])
 async def test_record_is_asyncpgs(dsn: str, call: str) -> None:
+    asyncpg = pytest.importorskip("asyncpg", reason="asyncpg is what is compared with")
     seen = []
     for driver in (asyncpg, holisticpool):
         conn = await driver.connect(dsn, command_timeout=30)
