@@ -42,7 +42,8 @@ class LoggedQuery(NamedTuple):
     """A statement that has ended: what a query logger gets.
 
     query: its text.
-    args: its arguments, ``()`` where there were none; a list of tuples for executemany().
+    args: its arguments, ``()`` where there were none; for executemany() and fetchmany() a list of tuples, or None
+        where more than a few came from an iterator.
     timeout: seconds that it was given, or None.
     elapsed: seconds from handing it to the session to its end; 0 where nothing was sent.
     exception: what it raised (asyncio.CancelledError too), or None.

@@ -325,10 +325,13 @@ timeout_of(const OperationObject *op)
 static PyObject *
 args_of(const OperationObject *op)
 {
+    if (op->in_portions) {
+        Py_RETURN_NONE; /* only the last of them are still here */
+    }
     if (op->args == NULL) {
         return PyTuple_New(0);
     }
-    return op->kind == HP_OP_EXECUTEMANY ? PySequence_List(op->args) : Py_NewRef(op->args);
+    return hp_op_has_sets(op) ? PySequence_List(op->args) : Py_NewRef(op->args);
 }
 
 static void

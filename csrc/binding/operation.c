@@ -368,6 +368,7 @@ start(OperationObject *op)
     }
     op->state = HP_OP_CLOSED;
     PyObject *exception = hp_errors_take();
+    hp_listeners_log_unsent(op, exception);
     hp_errors_raise(exception, hp_op_name(op), state_of(op)->binding.traceback_globals);
     return -1;
 }

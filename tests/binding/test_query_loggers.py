@@ -55,6 +55,30 @@ async def test_executemany_is_logged_once(conn: Connection) -> None:
     ]
 
 
+async def test_batch_of_an_iterator_is_logged_once(conn: Connection) -> None:
+    log: list[LoggedQuery] = []
+    conn.add_query_logger(log.append)
+    await conn.executemany("SELECT $1::int", ((i,) for i in range(1000)))
+    assert [(record.query, record.args, record.exception) for record in log] == [("SELECT $1::int", None, None)]
+
+
+async def test_fetchmany_is_logged(conn: Connection) -> None:
+    log: list[LoggedQuery] = []
+    conn.add_query_logger(log.append)
+    assert len(await conn.fetchmany("SELECT $1::int", [(1,), (2,)])) == 2
+    assert [(record.query, record.args) for record in log] == [("SELECT $1::int", [(1,), (2,)])]
+
+
+async def test_cursor_is_logged_with_its_query(conn: Connection) -> None:
+    log: list[LoggedQuery] = []
+    async with conn.transaction():
+        with conn.query_logger(log.append):
+            cursor = await conn.cursor("SELECT generate_series(1, $1::int)", 5)
+            assert len(await cursor.fetch(3)) == 3
+    assert {record.query for record in log} == {"SELECT generate_series(1, $1::int)"}
+    assert log[0].args == (5,)
+
+
 async def test_execution_of_a_prepared_statement_is_logged_and_its_preparing_is_not(conn: Connection) -> None:
     log: list[LoggedQuery] = []
     conn.add_query_logger(log.append)
