@@ -210,7 +210,7 @@ hp_errands_withdrawn(void *user, hp_errand *errand)
     if (task == NULL || (task != Py_None && cancel_soon(pool, task) < 0)) {
         PyErr_Clear(); /* the loop is closed: the task will never run again */
     }
-    Py_DECREF(task);
+    Py_XDECREF(task);
     PyErr_Restore(type, value, traceback);
 }
 

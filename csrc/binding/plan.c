@@ -142,18 +142,21 @@ hp_plan_of(PoolObject *pool, const hp_stmt *stmt, hp_codec_set *codecs)
 {
     enum { MOST_PLANS = 8 };
     hp_plan *base = stmt->user;
+    hp_plan *plan = base; /* never NULL: the statement is described */
     int count = 0;
-    for (hp_plan *plan = base; plan != NULL; plan = plan->next, count++) {
+    do {
         if (plan->codecs == codecs) {
             return plan;
         }
-    }
+        plan = plan->next;
+        count++;
+    } while (plan != NULL);
     if (count >= MOST_PLANS) {
         hp_plan *others = base->next;
         base->next = NULL;
         hp_plan_unref(others);
     }
-    hp_plan *plan = new_plan(base->nparams, base->ncolumns, codecs);
+    plan = new_plan(base->nparams, base->ncolumns, codecs);
     if (plan == NULL) {
         return NULL;
     }

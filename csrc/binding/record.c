@@ -436,7 +436,7 @@ restore(hp_record_state *state, PyTypeObject *type, PyObject *names, PyObject *v
     if (record == NULL) {
         return NULL;
     }
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(values); i++) {
+    for (Py_ssize_t i = 0; i < Py_SIZE(record); i++) {
         Py_INCREF(PyTuple_GET_ITEM(values, i));
         hp_record_set_item(record, i, PyTuple_GET_ITEM(values, i));
     }

@@ -284,7 +284,7 @@ hp_builtin_next(const hp_codec *codec)
 static bool
 is_name(const char *name, const char *of_table)
 {
-    for (; *name != '\0' && Py_TOLOWER(*of_table) == *name; name++) {
+    for (; *name != '\0' && Py_TOLOWER(*of_table) == (unsigned char)*name; name++) {
         of_table++;
     }
     return *name == '\0' && *of_table == '\0';

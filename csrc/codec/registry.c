@@ -138,10 +138,10 @@ find_slot(const hp_codec **slots, size_t capacity, hp_oid oid)
 const hp_codec *
 hp_registry_find(hp_registry *reg, hp_oid oid)
 {
+    const hp_codec *codec = reg->slots != NULL ? *find_slot(reg->slots, reg->capacity, oid) : NULL;
     if (oid == HP_OID_RECORD || oid == HP_OID_RECORD_ARRAY) {
         return oid == HP_OID_RECORD ? &reg->record : &reg->record_array;
     }
-    const hp_codec *codec = reg->slots != NULL ? *find_slot(reg->slots, reg->capacity, oid) : NULL;
     return codec != NULL ? codec : hp_builtin_find(oid);
 }
 

@@ -146,7 +146,10 @@ format_of(const Py_buffer *view)
 {
     const char *format = view->format != NULL ? view->format : "B";
     format += *format == '@' || *format == '=' || *format == (PY_LITTLE_ENDIAN ? '<' : '>');
-    return format[0] != '\0' && format[1] == '\0' && size_of(format[0]) == view->itemsize ? format[0] : '\0';
+    if (format[0] == '\0' || format[1] != '\0' || size_of(format[0]) != view->itemsize) {
+        return '\0';
+    }
+    return format[0];
 }
 
 static int

@@ -13,7 +13,9 @@ hp_backend_key_poll(hp_conn *conn)
 
 #else
 
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* What libpq takes in at once while a session opens is far less: parameters of the
@@ -25,10 +27,15 @@ static void
 take_key(hp_conn *conn, const char *trace)
 {
     static const char NAME[] = "\tBackendKeyData\t";
-    int pid, key;
     const char *found = strstr(trace, NAME);
-    if (found != NULL && sscanf(found + sizeof NAME - 1, "%d %d", &pid, &key) == 2 && pid == PQbackendPID(conn->pg)) {
-        conn->backend_key = key;
+    if (found == NULL) {
+        return;
+    }
+    char *after_pid, *after_key;
+    long pid = strtol(found + sizeof NAME - 1, &after_pid, 10);
+    long key = strtol(after_pid, &after_key, 10);
+    if (pid == PQbackendPID(conn->pg) && after_key > after_pid && key >= INT_MIN && key <= INT_MAX) {
+        conn->backend_key = (int)key;
         conn->has_backend_key = true;
     }
 }

@@ -69,7 +69,7 @@ hp_cancel_done(hp_cancel *cancel, const char *why)
         hp_cancel_detach(cancel);
         hp_conn_cancel_over(conn, why);
     }
-    drop(cancel);
+    drop(cancel); /* NOLINT(clang-analyzer-unix.Malloc): each of the two held a reference */
 }
 
 static int
