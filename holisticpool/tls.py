@@ -44,7 +44,7 @@ _VERSIONS: Final[Mapping[int, str]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class TLS:
     """What the keywords say about TLS.
 
