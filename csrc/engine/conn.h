@@ -18,7 +18,8 @@
  * never goes back to CONNECTING: a replacement is a new hp_conn.
  *
  * Invariants
- *   - the socket is in the reactor while the state is not CLOSED;
+ *   - the socket is in the reactor while the state is not CLOSED, and no COPY has
+ *     paused (copy.h);
  *   - answers are taken in order: each belongs to the current step of the first
  *     request on `inflight`;
  *   - a session is free when nothing is in flight, no cancel request is under

@@ -190,18 +190,22 @@ take_rows(hp_conn *conn, hp_request *req)
 }
 
 /* Takes rows, and more of them off the socket as long as there are: one wake-up
- * of the caller for all. True: the session is still there. */
+ * of the caller for all. It asks once more than it needs to, since what TLS has
+ * decrypted and libpq had no room for is no event any more. True: the session is
+ * still there. */
 static bool
 read_rows(hp_conn *conn, hp_request *req)
 {
     hp_copy *copy = req->copy;
-    int rows, all = 0;
-    while ((rows = take_rows(conn, req)) > 0) {
-        all += rows;
-        if (copy->paused) {
+    int rows = 0, all = 0;
+    for (int empty = 0; empty < 2 && !copy->paused;) {
+        rows = take_rows(conn, req);
+        if (rows < 0) {
             break;
         }
-        if (!PQconsumeInput(conn->pg)) {
+        all += rows;
+        empty = rows > 0 ? 0 : empty + 1;
+        if (empty < 2 && !copy->paused && !PQconsumeInput(conn->pg)) {
             hp_conn_lost(conn);
             return false;
         }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 static const char NO_ANSWER[] = "the server ended a statement without having answered it";
+static const char NO_COPY[] = "the server took the command for another one than a COPY";
 static const char COPY_REFUSED[] = "COPY cannot be run by this method";
 
 /* ---- sending ---- */
@@ -464,6 +465,8 @@ phase_done(hp_conn *conn, hp_request *req)
             break_protocol(conn, NO_ANSWER);
         } else if (req->failure != NULL) {
             finish_with_failure(conn, req);
+        } else if (req->copy != NULL && req->copy->state == HP_COPY_STARTING) {
+            finish_with(conn, req, HP_ERR_USAGE, NO_COPY);
         } else {
             hp_conn_finish(conn, req, NULL);
         }

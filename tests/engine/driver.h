@@ -15,6 +15,7 @@
 
 #include "engine/conninfo.h"
 #include "engine/connect.h"
+#include "engine/copy.h"
 #include "engine/pool.h"
 
 #include "harness.h"
@@ -42,10 +43,14 @@ typedef struct call {
     bool refuse_renew;
     int (*in_bind)(struct call *call); /* what bind() answers, and does before */
     void (*then)(struct call *call);   /* in done() */
+    hp_copy copy;                      /* COPY */
+    size_t enough;                     /* ... pauses it after so many bytes */
 
     /* what has become of it */
     bool abandoned;
-    int done, released, described, looked_up, bound, renewed;
+    int done, released, described, looked_up, bound, renewed, ready;
+    size_t copied; /* COPY: bytes of rows since it was paused last */
+    size_t rows_copied;
     int order; /* its done() was the so-manieth of the driver */
     hp_error err;
     hp_conn *lease;
@@ -235,6 +240,24 @@ driver_done(hp_request *req, PGresult *result, const hp_error *err)
 }
 
 static inline void
+driver_copy_ready(hp_request *req)
+{
+    call *c = req->user;
+    REQUIRE(c->done == 0 && c->released == 0 && !c->abandoned);
+    c->ready++;
+}
+
+static inline int
+driver_copy_row(hp_request *req, const char *row, size_t len)
+{
+    call *c = req->user;
+    REQUIRE(c->done == 0 && c->released == 0 && !c->abandoned && !c->copy.paused && row[len] == '\0');
+    c->rows_copied++;
+    c->copied += len;
+    return c->enough > 0 && c->copied >= c->enough;
+}
+
+static inline void
 driver_released(hp_request *req)
 {
     call *c = req->user;
@@ -374,6 +397,8 @@ static const hp_callbacks driver_callbacks = {
     .renew = driver_renew,
     .done = driver_done,
     .released = driver_released,
+    .copy_ready = driver_copy_ready,
+    .copy_row = driver_copy_row,
     .resolve = driver_resolve,
     .ask = driver_ask,
     .withdrawn = driver_withdrawn,
@@ -388,6 +413,13 @@ static const hp_callbacks driver_callbacks = {
 };
 
 /* ---- what must hold ---- */
+
+static inline bool
+driver_is_paused(const hp_conn *conn)
+{
+    const hp_request *req = conn->inflight.first;
+    return req != NULL && req->copy != NULL && req->copy->paused;
+}
 
 static inline void
 driver_check_conn(const hp_pool *pool, const hp_conn *conn)
@@ -412,7 +444,7 @@ driver_check_conn(const hp_pool *pool, const hp_conn *conn)
     case HP_CONN_CONNECTING:
         break;
     case HP_CONN_READY:
-        REQUIRE(conn->pg != NULL && conn->watch.fd >= 0);
+        REQUIRE(conn->pg != NULL && (conn->watch.fd >= 0) != driver_is_paused(conn));
         REQUIRE(conn->use != HP_USE_GONE);
         break;
     case HP_CONN_CLOSING:
@@ -607,6 +639,15 @@ batch(driver *d, const char *sql, int n, const char *const *sets)
     call *c = driver_call(d, HP_REQ_BATCH, sql);
     c->req->sets = n;
     c->sets = sets;
+    return c;
+}
+
+static inline call *
+copy_command(driver *d, const char *sql, bool from_stdin)
+{
+    call *c = driver_call(d, HP_REQ_COPY, sql);
+    c->copy.from_stdin = from_stdin;
+    c->req->copy = &c->copy;
     return c;
 }
 
