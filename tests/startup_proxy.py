@@ -12,12 +12,14 @@ import contextlib
 import struct
 from collections.abc import Coroutine
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from servers import PostgresServer
 
 _KINDS = {80877103: "tls", 80877104: "gss", 80877102: "cancel"}
 _CHUNK = 65536
+
+_Proxy = TypeVar("_Proxy", bound="StartupProxy")
 
 
 class StartupProxy:
@@ -37,7 +39,7 @@ class StartupProxy:
         self._answers = asyncio.Lock()
         self._failure: Exception | None = None
 
-    async def __aenter__(self) -> StartupProxy:
+    async def __aenter__(self: _Proxy) -> _Proxy:
         self._serving = await asyncio.start_server(self._accept, self.server.host, 0)
         self.port = self._serving.sockets[0].getsockname()[1]
         return self

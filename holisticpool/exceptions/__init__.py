@@ -19,16 +19,14 @@ from typing import TYPE_CHECKING
 
 from .. import _errors, _sqlstates
 from .._errors import *  # noqa: F403
-from .._errors import InterfaceError, PostgresError
-from .._sqlstates import DataError
+from .._errors import InterfaceError as InterfaceError
+from .._errors import PostgresError as PostgresError
+from .._sqlstates import DataError as DataError
 from ..redact import redact
 
 if TYPE_CHECKING:
+    # Type checkers understand __all__ only as a literal; without one they take what is imported here.
     from .._sqlstates import *  # noqa: F403
-
-    __all__: tuple[str, ...] = ("ClientDataError",)
-    __all__ += _errors.__all__
-    __all__ += _sqlstates.__all__
 
 
 def __getattr__(name: str) -> object:

@@ -302,10 +302,10 @@ def revoke_server(certificates: Path, crl: Path) -> None:
     configuration.write_text(
         f"[ca]\ndefault_ca = own\n[own]\ndatabase = {database}\ndefault_md = sha256\ndefault_crl_days = 1\n"
     )
-    for action in (["-revoke", certificates / "server.crt"], ["-gencrl", "-out", crl]):
+    for action in (["-revoke", str(certificates / "server.crt")], ["-gencrl", "-out", str(crl)]):
         subprocess.run(
-            ["openssl", "ca", "-config", configuration, "-keyfile", certificates / "ca.key"]
-            + ["-cert", certificates / "ca.crt", *action],
+            ["openssl", "ca", "-config", str(configuration), "-keyfile", str(certificates / "ca.key")]
+            + ["-cert", str(certificates / "ca.crt"), *action],
             check=True,
             stderr=subprocess.DEVNULL,
         )
