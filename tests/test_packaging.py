@@ -127,9 +127,23 @@ def test_nothing_is_required_at_run_time(shipped: Shipped) -> None:
     assert [line for line in required if "extra ==" not in line] == []
 
 
-@pytest.mark.parametrize("extra", ["fastapi", "test", "dev", "bench"])
+@pytest.mark.parametrize("extra", ["fastapi", "sqlalchemy", "test", "dev", "bench"])
 def test_extra_is_offered(shipped: Shipped, extra: str) -> None:
     assert extra in shipped.metadata.get_all("Provides-Extra", [])
+
+
+def test_sqlalchemy_finds_the_dialect_by_its_entry_point(shipped: Shipped, tmp_path: Path) -> None:
+    program = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from sqlalchemy import make_url
+url = make_url("postgresql+holisticpool://host/database")
+dialect = url.get_dialect()
+print(dialect.__module__, dialect.driver, dialect.import_dbapi().asyncpg.__file__)
+"""
+    module, driver, file = succeed(sys.executable, "-c", program, shipped.site, cwd=tmp_path).split()
+    assert (module, driver) == ("holisticpool.sqlalchemy", "holisticpool")
+    assert Path(file).is_relative_to(shipped.site)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ELF is looked at")
