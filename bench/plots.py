@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-WIDTH = 760
-LEFT, RIGHT, TOP, BOTTOM = 70, 230, 44, 50
+WIDTH = 800
+LEFT, RIGHT, TOP, BOTTOM = 70, 250, 48, 50
 PLOT_HEIGHT = 300
-BAR_HEIGHT, BAR_GAP, BAR_LEFT, BAR_RIGHT = 20, 8, 250, 90
+BAR_HEIGHT, BAR_GAP, BAR_RIGHT = 20, 8, 90
+CHARACTER_WIDTH = 7.2
+"""Of a bold one, generously: the reader's font is not known here."""
 OURS = ("#0b5394", "#3d85c6", "#0f9d58", "#76b7e8")
 THEIRS = ("#d1495b", "#e08214", "#8c6bb1", "#7f7f7f", "#a67c52", "#444444")
 MARKS = ("circle", "square", "diamond", "triangle")
@@ -74,15 +76,16 @@ def bar_chart(title: str, bars: Sequence[Bar]) -> str:
     largest = max((bar.value for bar in bars), default=0.0)
     if largest <= 0:
         return _svg(TOP, [_text(LEFT, 20, f"{title}: nothing was measured", bold=True)])
-    room = WIDTH - BAR_LEFT - BAR_RIGHT
+    left = 24 + CHARACTER_WIDTH * max(len(bar.name) for bar in bars)
+    room = WIDTH - left - BAR_RIGHT
     parts = [_text(20, 20, title, bold=True)]
     y = TOP
     for bar in bars:
         length = max(1.0, bar.value / largest * room)
         colour = OURS[0] if bar.ours else THEIRS[3]
-        parts.append(_text(BAR_LEFT - 8, y + 14, bar.name, anchor="end", bold=bar.ours))
-        parts.append(f'<rect x="{BAR_LEFT}" y="{y}" width="{length:.1f}" height="{BAR_HEIGHT}" fill="{colour}"/>')
-        parts.append(_text(BAR_LEFT + length + 6, y + 14, bar.text))
+        parts.append(_text(left - 8, y + 14, bar.name, anchor="end", bold=bar.ours))
+        parts.append(f'<rect x="{left:.1f}" y="{y}" width="{length:.1f}" height="{BAR_HEIGHT}" fill="{colour}"/>')
+        parts.append(_text(left + length + 6, y + 14, bar.text))
         y += BAR_HEIGHT + BAR_GAP
     return _svg(y + BAR_GAP, parts)
 
