@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, cast
 
@@ -26,6 +26,7 @@ from holisticpool.exceptions import InterfaceError, UnsupportedClientFeatureErro
 from holisticpool.listeners import ConnectionParameters, ListeningConnection, LoggedQuery
 from holisticpool.portions import Sets, run_sets
 from holisticpool.prepared_stmt import PreparedStatement
+from holisticpool.stream import DEFAULT_PREFETCH, Stream
 from holisticpool.targets import TargetSource
 from holisticpool.transaction import Transaction
 from holisticpool.types import ServerVersion, parse_server_version
@@ -171,6 +172,26 @@ class Connection(CopyConnection, ListeningConnection):
         """
         self._check_open("cursor")
         return CursorFactory(self, query, args, prefetch, timeout, record_class)
+
+    def stream(
+        self,
+        query: str,
+        *args: Any,
+        prefetch: int = DEFAULT_PREFETCH,
+        timeout: float | None = None,
+        record_class: type[_core.Record] | None = None,
+    ) -> AsyncGenerator[Any, None]:
+        """The rows of a query one by one, without holding them all: ``async for row in connection.stream(...)``.
+
+        A cursor in a transaction: in the one that the connection is in, or in one of
+        its own that is committed after the last row and rolled back where the rows
+        are left before. *prefetch* rows are fetched at a time, the next ones while
+        these are used; *timeout*, in seconds, is for each batch; *record_class* as
+        for fetch(). Other statements of the connection wait for a batch that is on
+        its way. Raises InterfaceError on a closed or released connection.
+        """
+        self._check_open("stream")
+        return Stream(query, args, prefetch, timeout, record_class).of_connection(self)
 
     def executemany(self, command: str, args: Sets, *, timeout: float | None = None) -> _core.Operation[None]:
         """Execute *command* for each sequence of arguments in *args*: all of them, or none.

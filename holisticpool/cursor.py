@@ -126,17 +126,29 @@ class Portal:
         self._transaction = self._outermost()
         return [] if n is None else self._take(n)
 
-    async def fetch(self, n: int, timeout: float | None) -> list[Any]:
-        """The next *n* rows, or as many as there are."""
-        self.check_transaction()
+    async def fetch(self, n: int, timeout: float | None, ahead: _core.Operation[list[Any]] | None = None) -> list[Any]:
+        """The next *n* rows, or as many as there are; *ahead* is what fetch_ahead() gave for them."""
+        if self._exhausted:
+            return []
         if self._rows is not None:
+            self.check_transaction()
             return self._take(n)
-        rows: list[Any] = await self.start_fetch(n, timeout)
+        if ahead is None:
+            self.check_transaction()
+            ahead = self._fetching(n, timeout)
+        rows: list[Any] = await ahead
         self._exhausted = len(rows) < n
         return rows
 
-    def start_fetch(self, n: int, timeout: float | None) -> _core.Operation[list[Any]]:
-        """The operation behind fetch(), of a portal of the server."""
+    def fetch_ahead(self, n: int, timeout: float | None) -> _core.Operation[list[Any]] | None:
+        """Ask the server for the next *n* rows now, to be had by fetch(); None where they are here."""
+        if self._exhausted or self._rows is not None:
+            return None
+        operation = self._fetching(n, timeout)
+        operation._start_ahead()
+        return operation
+
+    def _fetching(self, n: int, timeout: float | None) -> _core.Operation[list[Any]]:
         return self._operation((), None, f"FETCH {_count(n)} FROM {self._name}", True, timeout)
 
     async def forward(self, n: int, timeout: float | None) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
-from collections.abc import Awaitable, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +28,7 @@ from holisticpool.leases import PoolAcquireContext as PoolAcquireContext
 from holisticpool.leases import PoolConnectionHolder as PoolConnectionHolder
 from holisticpool.leases import PoolConnectionProxy as PoolConnectionProxy
 from holisticpool.portions import Sets
+from holisticpool.stream import DEFAULT_PREFETCH, Stream
 from holisticpool.targets import TargetSource
 
 __all__ = ("Pool", "create_pool")
@@ -273,6 +274,23 @@ class Pool(CopyPool):
         """For the C part: a query whose method the connection class has redefined."""
         async with self.acquire() as connection:
             return await getattr(connection, method)(*args, **kwargs)
+
+    def stream(
+        self,
+        query: str,
+        *args: Any,
+        prefetch: int = DEFAULT_PREFETCH,
+        timeout: float | None = None,
+        record_class: type[_core.Record] | None = None,
+    ) -> AsyncGenerator[Any, None]:
+        """The rows of a query one by one, without holding them all: ``async for row in pool.stream(...)``.
+
+        A connection is leased for it until the last row, the generator's aclose() or
+        an exception; see Connection.stream(). A loop that may be left early is best
+        put into ``async with contextlib.aclosing(pool.stream(...)) as rows``: without
+        it the lease ends when the generator is garbage collected.
+        """
+        return Stream(query, args, prefetch, timeout, record_class).of_pool(self)
 
     async def executemany(self, command: str, args: Sets, *, timeout: float | None = None) -> None:
         """Execute *command* for each sequence of arguments in *args*: all of them, or none.

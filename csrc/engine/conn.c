@@ -252,18 +252,31 @@ hp_conn_flush(hp_conn *conn)
     return rc;
 }
 
-bool
-hp_conn_is_busy(const hp_conn *conn)
+static bool
+is_waited_for(const hp_request_list *list)
 {
-    if (conn->pending != NULL) {
-        return true;
-    }
-    for (const hp_request *req = conn->inflight.first; req != NULL; req = req->next) {
+    for (const hp_request *req = list->first; req != NULL; req = req->next) {
         if (!req->abandoned && !req->ahead && req->kind != HP_REQ_INTERNAL) {
             return true;
         }
     }
     return false;
+}
+
+bool
+hp_conn_is_busy(const hp_conn *conn)
+{
+    return is_waited_for(&conn->pending) || is_waited_for(&conn->inflight);
+}
+
+static bool
+is_pending(const hp_conn *conn, const hp_request *req)
+{
+    const hp_request *each = conn->pending.first;
+    while (each != NULL && each != req) {
+        each = each->next;
+    }
+    return each != NULL;
 }
 
 bool
@@ -319,7 +332,7 @@ hp_conn_submit(hp_conn *conn, hp_request *req)
     if (hp_conn_is_free(conn)) {
         send_now(conn, req);
     } else {
-        conn->pending = req;
+        hp_request_push(&conn->pending, req);
     }
 }
 
@@ -382,8 +395,8 @@ hp_conn_abandon(hp_conn *conn, hp_request *req)
     hp_time now = hp_now();
     hp_timer_stop(&conn->env->reactor, &req->timer);
     req->abandoned = true;
-    if (conn->pending == req) {
-        conn->pending = NULL;
+    if (is_pending(conn, req)) {
+        hp_request_remove(&conn->pending, req);
         hp_conn_let_go(conn, req);
         return;
     }
@@ -407,7 +420,7 @@ void
 hp_conn_withdraw(hp_conn *conn, hp_request *req, const hp_error *err)
 {
     hp_conn_tell(conn, req, NULL, err);
-    if (conn->pending == req || conn->inflight.first == req) { /* the callback may have ended the session */
+    if (is_pending(conn, req) || conn->inflight.first == req) { /* the callback may have ended the session */
         hp_conn_abandon(conn, req);
     }
 }
@@ -463,9 +476,9 @@ check_free(hp_conn *conn)
     if (conn->probe_due) {
         conn->probe_due = false;
         hp_conn_run_internal(conn, PROBE);
-    } else if (conn->pending != NULL) {
-        hp_request *req = conn->pending;
-        conn->pending = NULL;
+    } else if (conn->pending.first != NULL) {
+        hp_request *req = conn->pending.first;
+        hp_request_remove(&conn->pending, req);
         send_now(conn, req);
     } else {
         conn->env->owner->idle(conn);

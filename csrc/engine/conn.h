@@ -128,13 +128,13 @@ typedef struct hp_conn {
 
     /* READY */
     hp_request_list inflight;
-    hp_request *pending; /* of the lease: waits for a cancel to be over */
-    bool pipeline;       /* libpq's pipeline mode is on */
-    bool copy_out;       /* rows of a refused or abandoned COPY TO STDOUT are being dropped */
-    bool in_receive;     /* hp_conn_receive() is on the stack */
-    bool in_transaction; /* when the request that is in flight was sent: libpq does not tell meanwhile */
-    hp_cancel *cancel;   /* under way */
-    bool probe_due;      /* a cancel may still hit: one round trip before the next use */
+    hp_request_list pending; /* of the lease: wait for a cancel to be over, or for what was sent ahead */
+    bool pipeline;           /* libpq's pipeline mode is on */
+    bool copy_out;           /* rows of a refused or abandoned COPY TO STDOUT are being dropped */
+    bool in_receive;         /* hp_conn_receive() is on the stack */
+    bool in_transaction;     /* when the request that is in flight was sent: libpq does not tell meanwhile */
+    hp_cancel *cancel;       /* under way */
+    bool probe_due;          /* a cancel may still hit: one round trip before the next use */
     bool has_backend_key;
     int backend_key;          /* a secret of the session's (backend_key.h) */
     char cancel_failure[256]; /* why the last cancel request could not be delivered */

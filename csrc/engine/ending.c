@@ -188,9 +188,9 @@ hp_conn_break(hp_conn *conn, const hp_error *err)
         conn->env->owner->lost(conn, &reason);
     }
     hp_conn_tell_end(conn);
-    if (conn->pending != NULL) {
-        hp_request *req = conn->pending;
-        conn->pending = NULL;
+    while (conn->pending.first != NULL) {
+        hp_request *req = conn->pending.first;
+        hp_request_remove(&conn->pending, req);
         fail_request(conn, req, &reason);
     }
     while (conn->inflight.first != NULL) {
@@ -254,9 +254,9 @@ hp_conn_discard(hp_conn *conn, bool forked)
         }
     }
     release_session(conn);
-    if (conn->pending != NULL) {
-        hp_request *req = conn->pending;
-        conn->pending = NULL;
+    while (conn->pending.first != NULL) {
+        hp_request *req = conn->pending.first;
+        hp_request_remove(&conn->pending, req);
         hp_conn_let_go(conn, req);
     }
     while (conn->inflight.first != NULL) {

@@ -415,8 +415,8 @@ withdraw_requests(hp_conn *conn)
 {
     hp_error err;
     hp_error_set(&err, HP_ERR_CLOSED, "the connection was released while the operation was in progress");
-    if (conn->pending != NULL) {
-        hp_conn_withdraw(conn, conn->pending, &err);
+    while (conn->pending.first != NULL) {
+        hp_conn_withdraw(conn, conn->pending.first, &err);
     }
     if (conn->state == HP_CONN_READY && conn->inflight.first != NULL && !conn->inflight.first->abandoned &&
         conn->inflight.first->kind != HP_REQ_INTERNAL) {

@@ -433,8 +433,8 @@ driver_check_conn(const hp_pool *pool, const hp_conn *conn)
         REQUIRE(conn->state == HP_CONN_READY && req->state == HP_REQ_SENT && req->conn == conn);
         REQUIRE(req->step < req->nsteps);
     }
-    if (conn->pending != NULL) {
-        REQUIRE(conn->state == HP_CONN_READY && conn->pending->state == HP_REQ_SENT && !hp_conn_is_free(conn));
+    if (conn->pending.first != NULL) {
+        REQUIRE(conn->state == HP_CONN_READY && conn->pending.first->state == HP_REQ_SENT && !hp_conn_is_free(conn));
     }
     switch (conn->state) {
     case HP_CONN_CLOSED:
@@ -473,7 +473,7 @@ driver_check_calls(const driver *d)
         REQUIRE(c->req == NULL || (c->req->state == HP_REQ_QUEUED || c->req->state == HP_REQ_SENT));
     }
     for (const hp_conn *conn = d->pool->all; conn != NULL; conn = conn->next) {
-        listed += conn->pending != NULL;
+        listed += conn->pending.count;
         listed += conn->inflight.first != NULL && conn->inflight.first->kind != HP_REQ_INTERNAL;
     }
     REQUIRE(open == listed);

@@ -160,7 +160,7 @@ test_what_waits_behind_a_cancelled_statement_can_be_left_too(void)
     set_up();
     leave(start_sleeping());
     call *pending = run_leased(lease, statement(d, "SELECT 'never'"));
-    CHECK(lease->pending == pending->req);
+    CHECK(lease->pending.first == pending->req);
     CHECK(hp_conn_is_busy(lease));
     leave(pending);
     CHECK(pending->req == NULL);
