@@ -109,24 +109,6 @@ async def _transaction(connection: Any) -> None:
         await connection.fetchrow(ROW.sql, 2)
 
 
-async def pipeline(pool: Any, count: int, _path: str) -> float:
-    """The same sent together, by `conn.pipeline()`."""
-    async with pool.acquire() as connection:
-        await _pipeline(connection)
-        began = time.perf_counter()
-        for _ in range(count):
-            await _pipeline(connection)
-        return time.perf_counter() - began
-
-
-async def _pipeline(connection: Any) -> None:
-    async with connection.pipeline() as batch:
-        await batch.execute("BEGIN")
-        batch.fetchrow(ROW.sql, 1)
-        batch.fetchrow(ROW.sql, 2)
-        await batch.execute("COMMIT")
-
-
 CHORES = {
     "executemany": Kind("executemany of an INSERT", "rows", executemany),
     "copy_records": Kind("copy_records_to_table", "rows", copy_records),
@@ -136,7 +118,6 @@ CHORES = {
     "cursor": Kind("async for over a cursor", "rows", cursor),
     "one_query": Kind("a query on a lease", "queries", one_query),
     "transaction": Kind("a transaction of two statements", "transactions", transaction),
-    "pipeline": Kind("the same through conn.pipeline()", "transactions", pipeline),
 }
 
 

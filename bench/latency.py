@@ -18,9 +18,8 @@ from bench.results import add_output_options, note, publish
 from bench.server import add_server_options, open_target
 from bench.workloads import ROW
 
-POOLS = ("holisticpool", "holisticpool-exclusive", "holisticpool-pipelined", "asyncpg", "asyncpg-bare", "psycopg")
+POOLS = ("holisticpool", "holisticpool-exclusive", "asyncpg", "asyncpg-bare", "psycopg")
 WITH_CHORES = ("holisticpool", "asyncpg")
-OUR_CHORES = ("holisticpool",)
 ONE_WAY_MS = 2.5
 TASKS = 200
 ROUNDS = 5
@@ -70,10 +69,9 @@ def tables(document: dict[str, Any]) -> list[Table]:
         )
     ]
     lines = [
-        (CHORES[chore].title, DRIVERS[driver].module, number(median(trips), 2), percent(spread(trips)))
-        for chore in ("transaction", "pipeline")
+        (CHORES["transaction"].title, DRIVERS[driver].module, number(median(trips), 2), percent(spread(trips)))
         for driver, row in rows.items()
-        if (trips := round_trips(row, chore))
+        if (trips := round_trips(row, "transaction"))
     ]
     return [*found, Table(("what", "by", "round trips", "spread"), lines, title="Round trips", left=2)]
 
@@ -103,9 +101,7 @@ def _load_line(row: Row, reference: list[float | None], connections: int, round_
 
 
 def _chores_of(driver: str) -> tuple[str, ...]:
-    if driver not in WITH_CHORES:
-        return ()
-    return ("one_query", "transaction", "pipeline") if driver in OUR_CHORES else ("one_query", "transaction")
+    return ("one_query", "transaction") if driver in WITH_CHORES else ()
 
 
 def _load(contestant: Contestant, options: argparse.Namespace) -> dict[str, Any] | None:

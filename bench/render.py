@@ -39,9 +39,7 @@ DETAILS: dict[str, Callable[[dict[str, Any]], Sequence[Table]]] = {
     "memory": memory.tables,
     "startup": startup.tables,
 }
-LEFT_OUT_OF_README = re.compile(
-    r", (8|200) tasks, \w+,|uvloop|pipeline off|pipeline auto|conn\.pipeline|one after the other"
-)
+LEFT_OUT_OF_README = re.compile(r", (8|200) tasks, \w+,|uvloop|pipeline off|pipeline auto|one after the other")
 PLOTS = {
     "throughput.svg": "queries per second by number of tasks",
     "p99.svg": "p99 by number of tasks",

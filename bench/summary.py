@@ -214,16 +214,14 @@ def _latency(document: dict[str, Any]) -> Iterator[Line]:
                 higher=True,
                 unit="/s",
             )
-    theirs: Values = [*round_trips(rows[PEER], "transaction")] if PEER in rows else []
-    for chore, what in (("transaction", "transaction of two statements"), ("pipeline", "the same, conn.pipeline()")):
-        if OURS in rows:
-            yield Line(
-                f"{what}, {2 * options['delay_ms']:g} ms round trip",
-                [*round_trips(rows[OURS], chore)],
-                theirs,
-                unit="round trips",
-                digits=2,
-            )
+    if OURS in rows:
+        yield Line(
+            f"transaction of two statements, {2 * options['delay_ms']:g} ms round trip",
+            [*round_trips(rows[OURS], "transaction")],
+            [*round_trips(rows[PEER], "transaction")] if PEER in rows else [],
+            unit="round trips",
+            digits=2,
+        )
 
 
 def _bulk(document: dict[str, Any]) -> Iterator[Line]:

@@ -21,16 +21,13 @@ from bench.results import RESULTS, headline, note, read
 from bench.summary import PARTS, summary
 
 REHEARSAL = RESULTS / "quick"
-COMPARED = (
-    "holisticpool,holisticpool-exclusive,holisticpool-pipelined,holisticpool-lease,"
-    "asyncpg,asyncpg-lease,asyncpg-bare,psycopg,psqlpy"
-)
+COMPARED = "holisticpool,holisticpool-exclusive,holisticpool-lease,asyncpg,asyncpg-lease,asyncpg-bare,psycopg,psqlpy"
 
 Step = tuple[ModuleType, str, str]
 STEPS: dict[str, Step] = {
     "instructions": (
         instructions,
-        "--drivers holisticpool,holisticpool-exclusive,holisticpool-pipelined,asyncpg,asyncpg-bare",
+        "--drivers holisticpool,holisticpool-exclusive,asyncpg,asyncpg-bare",
         "--drivers holisticpool,asyncpg --workloads row",
     ),
     "throughput": (
@@ -41,15 +38,14 @@ STEPS: dict[str, Step] = {
     "half-core": (
         compare,
         "--half-core --no-pgbench --loops asyncio --workloads row --tasks 64 --rounds 3 --seconds 2"
-        " --drivers holisticpool,holisticpool-exclusive,holisticpool-pipelined,asyncpg,asyncpg-bare",
+        " --drivers holisticpool,holisticpool-exclusive,asyncpg,asyncpg-bare",
         "--half-core --no-pgbench --loops asyncio --workloads row --tasks 64 --rounds 1 --seconds 0.5"
         " --drivers holisticpool,asyncpg",
     ),
     "acquire": (acquire, "--rounds 5", "--rounds 1 --seconds 0.1 --loops asyncio"),
     "fastapi": (
         fastapi_cost,
-        "--loops asyncio --drivers holisticpool,holisticpool-exclusive,holisticpool-pipelined,asyncpg,asyncpg-noreset,"
-        "asyncpg-bare,psycopg",
+        "--loops asyncio --drivers holisticpool,holisticpool-exclusive,asyncpg,asyncpg-noreset,asyncpg-bare,psycopg",
         "--loops asyncio --rounds 1 --seconds 0.2 --drivers holisticpool,asyncpg",
     ),
     "openloop": (openloop, "", "--rounds 1 --seconds 1 --drivers holisticpool,asyncpg"),
