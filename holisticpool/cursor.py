@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from holisticpool.prepared_stmt import PreparedStatement
     from holisticpool.transaction import Transaction
 
-__all__ = ("Cursor", "CursorFactory", "CursorIterator")
+__all__ = ("Cursor", "CursorBase", "CursorFactory", "CursorIterator")
 
 # Rows, where the caller has not said how many: a loop that goes on needs fewer round trips.
 FIRST_PREFETCH: Final = 50
@@ -81,6 +81,11 @@ class Portal:
     def query(self) -> str:
         """The query's text."""
         return self._query
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """The query's arguments."""
+        return self._args
 
     @property
     def exhausted(self) -> bool:
@@ -239,10 +244,35 @@ def _repr(cursor: object, portal: Portal) -> str:
     return f'<holisticpool.{type(cursor).__name__} "{portal.query:.30}" {exhausted}{id(cursor):#x}>'
 
 
-class CursorIterator(_core.Rows):
-    """The rows of a query, one by one; the server is asked for *prefetch* rows at a time."""
+class CursorBase:
+    """What both kinds of cursor have; named as in asyncpg, since instrumentations read it and wrap the methods."""
+
+    __slots__ = ()
 
     _portal: Portal
+
+    @property
+    def _query(self) -> str:
+        """The query's text."""
+        return self._portal.query
+
+    @property
+    def _args(self) -> tuple[Any, ...]:
+        """Its arguments."""
+        return self._portal.args
+
+    async def _bind_exec(self, n: int, timeout: float | None) -> list[Any]:
+        """Begin with the query; its first *n* rows."""
+        return await self._portal.open(n, timeout)
+
+    async def _exec(self, n: int, timeout: float | None) -> list[Any]:
+        """The next *n* rows."""
+        return await self._portal.fetch(n, timeout)
+
+
+class CursorIterator(CursorBase, _core.Rows):
+    """The rows of a query, one by one; the server is asked for *prefetch* rows at a time."""
+
     _prefetch: int
     _largest: int
     _timeout: float | None
@@ -254,9 +284,9 @@ class CursorIterator(_core.Rows):
             raise StopAsyncIteration
         if portal.opened:
             self._prefetch = min(2 * self._prefetch, self._largest)
-            rows = await portal.fetch(self._prefetch, self._timeout)
+            rows = await self._exec(self._prefetch, self._timeout)
         else:
-            rows = await portal.open(self._prefetch, self._timeout)
+            rows = await self._bind_exec(self._prefetch, self._timeout)
         if portal.exhausted:
             await portal.close(self._timeout)
         if not rows:
@@ -267,7 +297,7 @@ class CursorIterator(_core.Rows):
         return _repr(self, self._portal)
 
 
-class Cursor:
+class Cursor(CursorBase):
     """An open cursor, to be read by hand."""
 
     __slots__ = ("_connection", "_portal")
@@ -287,7 +317,7 @@ class Cursor:
         self._portal.check_transaction()
         if n <= 0:
             raise InterfaceError("n must be greater than zero")
-        return [] if self._portal.exhausted else await self._portal.fetch(n, timeout)
+        return [] if self._portal.exhausted else await self._exec(n, timeout)
 
     async def fetchrow(self, *, timeout: float | None = None) -> Any:
         """The next row, or None at the end. Raises as fetch()."""
@@ -295,7 +325,7 @@ class Cursor:
         self._portal.check_transaction()
         if self._portal.exhausted:
             return None
-        rows = await self._portal.fetch(1, timeout)
+        rows = await self._exec(1, timeout)
         return rows[0] if rows else None
 
     async def forward(self, n: int, *, timeout: float | None = None) -> int:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 import holisticpool
+from holisticpool.cursor import Cursor, CursorIterator
+from holisticpool.prepared_stmt import PreparedStatement
 
 QUERIES = {"fetch": [(1,)], "fetchrow": (1,), "fetchval": 1, "execute": "SELECT 1"}
 
@@ -116,3 +118,54 @@ async def test_closed_pool_refuses_before_it_calls_anything(dsn: str) -> None:
     with pytest.raises(holisticpool.InterfaceError, match="pool is clos"):
         await pool.fetch("SELECT 1")
     assert calls == []
+
+
+async def test_wrapped_cursor_methods_are_called_and_say_what_they_read(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def wrap(cls: type, method: str) -> None:
+        original = getattr(cls, method)
+
+        async def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+            seen.append((f"{cls.__name__}.{method}", self._query, self._args, self._connection))
+            return await original(self, *args, **kwargs)
+
+        monkeypatch.setattr(cls, method, wrapper)
+
+    for method in ("fetch", "fetchrow", "forward"):
+        wrap(Cursor, method)
+    wrap(CursorIterator, "__anext__")
+    query = "SELECT generate_series(1, $1::int)"
+    async with await holisticpool.connect(dsn) as connection, connection.transaction():
+        cursor = await connection.cursor(query, 5)
+        assert await cursor.forward(1) == 1
+        assert await cursor.fetchrow() == (2,)
+        assert await cursor.fetch(2) == [(3,), (4,)]
+        assert [row[0] async for row in connection.cursor(query, 1)] == [1]
+        assert seen == [
+            ("Cursor.forward", query, (5,), connection),
+            ("Cursor.fetchrow", query, (5,), connection),
+            ("Cursor.fetch", query, (5,), connection),
+            ("CursorIterator.__anext__", query, (1,), connection),
+            ("CursorIterator.__anext__", query, (1,), connection),
+        ]
+
+
+@pytest.mark.parametrize("method", ["fetch", "fetchrow", "fetchval", "executemany"])
+async def test_wrapped_method_of_a_prepared_statement_is_called(
+    dsn: str, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    original = getattr(PreparedStatement, method)
+
+    async def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append((self._query, self._connection))
+        return await original(self, *args, **kwargs)
+
+    monkeypatch.setattr(PreparedStatement, method, wrapper)
+    async with await holisticpool.connect(dsn) as connection:
+        statement = await connection.prepare("SELECT 1")
+        await getattr(statement, method)(*([[()]] if method == "executemany" else []))
+        assert seen == [("SELECT 1", connection)]
