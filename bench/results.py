@@ -81,8 +81,9 @@ def headline(document: dict[str, Any]) -> str:
     found = document["environment"]
     parts = [found["server"], f"CPython {found['python']}", f"{found['cores']} cores shared by server and client"]
     if document.get("libpq"):
-        versions = (f"{driver} {version // 10_000}" for driver, version in document["libpq"].items())
-        parts.append("libpq of " + ", ".join(versions))
+        # Drivers of one package are in one process each, with the same libpq.
+        versions = {driver.partition("-")[0]: version // 10_000 for driver, version in document["libpq"].items()}
+        parts.append("libpq of " + ", ".join(f"{name} {version}" for name, version in versions.items()))
     return "; ".join(parts)
 
 

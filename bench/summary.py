@@ -186,7 +186,7 @@ def _openloop(document: dict[str, Any]) -> Iterator[Line]:
         for driver, variant in VARIANTS.items():
             if driver in found:
                 yield Line(
-                    f"{name} of the fast at {options['rate']:,}/s, {options['slow_fraction']:.0%} of"
+                    f"{name} of fast statements at {options['rate']:,}/s with {options['slow_fraction']:.0%} of"
                     f" {options['slow_ms']:g} ms, {variant}",
                     found[driver],
                     found.get(PEER, []),
@@ -260,10 +260,10 @@ def _memory(document: dict[str, Any]) -> Iterator[Line]:
     if OURS not in rows:
         return
     pool_size, queries = document["options"]["pool_size"], rows[OURS]["queries_per_step"]
-    for kind, what in (("resident", "resident memory"), ("private", "of it private, not shared libraries")):
+    for kind, what in (("resident", "resident memory"), ("private", "of it private")):
         found = {driver: (row["after"][0][kind] - row["bare"][kind]) / MIB for driver, row in rows.items()}
         yield Line(
-            f"{what}, {pool_size} connections, after {queries:,} queries",
+            f"{what}: {pool_size} connections, after {queries:,} queries",
             [found[OURS]],
             _one(found.get(PEER)),
             _others({PSYCOPG: found.get(PSYCOPG)}, 1),

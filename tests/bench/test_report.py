@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.report import tables
+from bench.results import headline
 
 
 def sample(queries_per_second: float) -> dict[str, Any]:
@@ -70,3 +71,11 @@ def test_floor_of_a_cell_is_that_of_as_many_clients_as_the_pool_lets_work() -> N
 
 def test_no_rows_is_no_table() -> None:
     assert tables(document([])) == []
+
+
+def test_headline_names_the_libpq_of_each_package_once() -> None:
+    document = {
+        "environment": {"server": "PostgreSQL 15", "python": "3.11.7", "cores": 2},
+        "libpq": {"holisticpool": 150_020, "holisticpool-lease": 150_020, "psycopg": 170_004},
+    }
+    assert headline(document).endswith("; libpq of holisticpool 15, psycopg 17")
