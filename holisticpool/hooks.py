@@ -12,6 +12,7 @@ closed one that the pool replaces.
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import Coroutine, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 from holisticpool import _core
 from holisticpool.check import UNSET, Unset
 from holisticpool.connection import Connection
-from holisticpool.exceptions import InterfaceError
+from holisticpool.exceptions import InterfaceError, InterfaceWarning
 from holisticpool.pool import Hook, Pool
 
 
@@ -71,29 +72,32 @@ class HookedPool(Pool):
     async def _release(self, connection: Connection, timeout: float | None) -> None:
         task = self._releases.get(connection)
         if task is None:
-            task = asyncio.create_task(self._reset_and_release(connection, timeout))
+            # As asyncpg: listeners end before the hook runs.
+            must_unlisten, left = connection._leave_listeners()
+            task = asyncio.create_task(self._reset_and_release(connection, timeout, must_unlisten))
             # The task outlives its caller's cancellation, and asyncio keeps no
             # strong reference to it.
             self._releases[connection] = task
             task.add_done_callback(lambda _: self._releases.pop(connection, None))
+            for warning in left:
+                warnings.warn(warning, InterfaceWarning, stacklevel=2)
         await asyncio.shield(task)
 
-    async def _reset_and_release(self, connection: Connection, timeout: float | None) -> None:
+    async def _reset_and_release(self, connection: Connection, timeout: float | None, must_unlisten: bool) -> None:
         try:
-            await asyncio.wait_for(self._run_reset(connection), timeout)
+            await asyncio.wait_for(self._run_reset(connection, must_unlisten), timeout)
         except BaseException:
             connection.terminate()
             raise
         finally:
             await super().release(connection)
 
-    async def _run_reset(self, connection: Connection) -> None:
+    async def _run_reset(self, connection: Connection, must_unlisten: bool) -> None:
         assert self._reset_hook is not None
         connection._transactions.clear()
         if connection.is_in_transaction():
             await connection.execute("ROLLBACK")
-        if connection._is_listening:
-            # With the lease go its listeners, for which the server need not send any more.
+        if must_unlisten:
             await connection.execute("UNLISTEN *")
         await self._reset_hook(connection)
 

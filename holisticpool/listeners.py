@@ -303,10 +303,21 @@ class ListeningConnection(_core.Connection):
     def _query_loggers(self) -> Iterable[_Callback]:
         return self._callbacks.queries.keys() if self._callbacks is not None else ()
 
-    @property
-    def _is_listening(self) -> bool:
-        """Whether add_listener() has the server send notifications."""
-        return self._callbacks is not None and bool(self._callbacks.listening)
+    def _leave_listeners(self) -> tuple[bool, list[str]]:
+        """What the C part does about listeners when a lease ends, for a pool with work left to do on it then.
+
+        Returns whether the server still sends notifications for them, and what to warn of.
+        """
+        callbacks = self._callbacks
+        if callbacks is None:
+            return False, []
+        must_unlisten = bool(callbacks.listening)
+        notification, log, _ = callbacks.leave()
+        return must_unlisten, [
+            f"{self!r} is being released to the pool but has {count} active {kind} listener{'s' if count > 1 else ''}"
+            for count, kind in ((notification, "notification"), (log, "log"))
+            if count
+        ]
 
     def _forget_listeners(self) -> None:
         """What reset() does about listeners: those that end with a lease."""

@@ -50,16 +50,16 @@ hp_connection_new_ended(PoolObject *pool)
     return (PyObject *)self;
 }
 
-void
-hp_connection_release(ConnectionObject *self)
+int
+hp_connection_give_back(ConnectionObject *self)
 {
     hp_conn *conn = self->conn;
     if (conn == NULL || self->in_init) {
-        return;
+        return 0;
     }
     if (self->pool->generation != hp_fork_generation || conn->lease != self->lease) {
         self->conn = NULL;
-        return;
+        return 0;
     }
     hp_left_listeners left = hp_listeners_leave(self);
     hp_codec_state *state = &state_of(self)->codec;
@@ -67,7 +67,15 @@ hp_connection_release(ConnectionObject *self)
     hp_codec_sets_hold(state);
     hp_pool_release(conn);
     hp_codec_sets_let_go(state);
-    hp_listeners_warn(self, left);
+    return hp_listeners_warn(self, left);
+}
+
+void
+hp_connection_release(ConnectionObject *self)
+{
+    if (hp_connection_give_back(self) < 0) {
+        PyErr_WriteUnraisable((PyObject *)self);
+    }
 }
 
 /* A lease that was given back, not a session that is closed. */
@@ -279,7 +287,9 @@ connection_close(PyObject *object, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     if (!self->pool->dedicated || self->conn == NULL || self->in_init || self->pool->finished) {
-        hp_connection_release(self);
+        if (hp_connection_give_back(self) < 0) {
+            return NULL;
+        }
         return Py_NewRef(state_of(self)->binding.finished);
     }
     return (PyObject *)hp_operation_new(self->pool, self, HP_OP_CLOSE);

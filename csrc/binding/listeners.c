@@ -231,21 +231,21 @@ hp_listeners_leave(ConnectionObject *self)
     return left;
 }
 
-static void
+static int
 warn(ConnectionObject *self, long count, const char *kind)
 {
-    if (count > 0 && PyErr_WarnFormat(self->pool->state->errors.InterfaceWarning, 1,
-                                      "%R is being released to the pool but has %ld active %s listener%s", self, count,
-                                      kind, count > 1 ? "s" : "") < 0) {
-        PyErr_WriteUnraisable((PyObject *)self); /* an error by the user's filter, and the lease is back */
+    if (count == 0) {
+        return 0;
     }
+    return PyErr_WarnFormat(self->pool->state->errors.InterfaceWarning, 1,
+                            "%R is being released to the pool but has %ld active %s listener%s", self, count, kind,
+                            count > 1 ? "s" : "");
 }
 
-void
+int
 hp_listeners_warn(ConnectionObject *self, hp_left_listeners left)
 {
-    warn(self, left.notification, "notification");
-    warn(self, left.log, "log");
+    return warn(self, left.notification, "notification") < 0 || warn(self, left.log, "log") < 0 ? -1 : 0;
 }
 
 void

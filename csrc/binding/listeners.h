@@ -26,8 +26,9 @@ typedef struct hp_left_listeners {
 void hp_listeners_take(ConnectionObject *self);
 /* A lease is to end: it gives back what outlives it and forgets the rest. */
 hp_left_listeners hp_listeners_leave(ConnectionObject *self);
-/* The lease is over: warn of what was forgotten. */
-void hp_listeners_warn(ConnectionObject *self, hp_left_listeners left);
+/* The lease is over: warn of what was forgotten. 0, or -1 with the exception that the
+ * user's filters make of it. */
+int hp_listeners_warn(ConnectionObject *self, hp_left_listeners left);
 /* The init hook of a session has ended: the session keeps all of it. */
 void hp_listeners_keep(ConnectionObject *self);
 /* The object of a lease goes. */

@@ -747,8 +747,11 @@ op_aexit(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     (void)args;
     (void)nargs;
     if (op->connection != NULL) {
-        hp_connection_release(op->connection);
+        int rc = hp_connection_give_back(op->connection);
         Py_CLEAR(op->connection);
+        if (rc < 0) {
+            return NULL;
+        }
     }
     return Py_NewRef(state_of(op)->binding.finished);
 }

@@ -565,7 +565,9 @@ pool_release(PyObject *object, PyObject *args, PyObject *kwargs)
                      "Pool.release() received invalid connection: %R is not a member of this pool", connection);
         return NULL;
     }
-    hp_connection_release((ConnectionObject *)connection);
+    if (hp_connection_give_back((ConnectionObject *)connection) < 0) {
+        return NULL;
+    }
     return Py_NewRef(self->state->binding.finished);
 }
 

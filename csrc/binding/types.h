@@ -135,6 +135,9 @@ PyObject *hp_connection_new(PoolObject *pool, hp_conn *conn);
 PyObject *hp_connection_new_ended(PoolObject *pool);
 /* Give the lease back; no effect on a released one. */
 void hp_connection_release(ConnectionObject *connection);
+/* ... for the user's call: 0, or -1 with a warning that the user's filters make an
+ * exception. It is given back in any case. */
+int hp_connection_give_back(ConnectionObject *connection);
 /* Close the session at once; no effect on a released one. */
 void hp_connection_terminate(ConnectionObject *connection);
 /* 0, or -1 with InterfaceError: released or closed. `method` as in "fetch". */

@@ -339,6 +339,59 @@ async def test_listen_on_the_server_does_not_outlive_the_lease(dsn: str, reset: 
         assert await pool.fetchval("SELECT pg_backend_pid()") == pid
 
 
+async def release_by_with(pool: Pool) -> None:
+    async with pool.acquire() as lease:
+        lease.add_log_listener(print)
+
+
+async def release_by_call(pool: Pool) -> None:
+    lease = await pool.acquire()
+    lease.add_log_listener(print)
+    await pool.release(lease)
+
+
+async def release_by_close(pool: Pool) -> None:
+    lease = await pool.acquire()
+    lease.add_log_listener(print)
+    await lease.close()
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+@pytest.mark.parametrize("release", [release_by_with, release_by_call, release_by_close])
+async def test_lease_comes_back_where_the_warning_is_an_error(
+    dsn: str, hooked: bool, release: Callable[[Pool], Any]
+) -> None:
+    async def hook(_: Connection) -> None:
+        pass
+
+    async with holisticpool.create_pool(dsn, min_size=1, max_size=1, reset=hook if hooked else None) as pool:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", exceptions.InterfaceWarning)
+            with pytest.raises(exceptions.InterfaceWarning, match="log listener"):
+                await release(pool)
+        async with pool.acquire(timeout=GUARD_S) as again:
+            assert await again.fetchval("SELECT 1") == 1
+
+
+async def test_reset_hook_finds_no_listeners_any_more(dsn: str) -> None:
+    heard = Heard()
+
+    async def hook(conn: Connection) -> None:
+        await conn.execute("LISTEN news; NOTIFY news")
+        await until_called(conn)
+        await conn.execute("UNLISTEN news")
+
+    async with holisticpool.create_pool(dsn, min_size=1, max_size=1, reset=hook) as pool:
+        lease = await pool.acquire()
+        await lease.add_listener("news", heard)
+        lease.add_log_listener(heard)
+        with pytest.warns(exceptions.InterfaceWarning) as caught:
+            await pool.release(lease)
+        assert len(caught) == 2
+        assert [each.filename for each in caught] == [__file__] * 2
+    assert heard.queue.empty()
+
+
 async def test_released_lease_hears_nothing_of_its_successor(single: Pool, sender: Connection) -> None:
     old, new = Heard(), Heard()
     with pytest.warns(exceptions.InterfaceWarning):
