@@ -186,12 +186,11 @@ async def test_distances_are_computed_by_the_server(pool: Pool) -> None:
 
 
 async def test_vectors_are_text_unless_asked_for_but_lists_are_taken(dsn: str) -> None:
-    connection = await holisticpool.connect(dsn)
-    await need_pgvector(connection)
-    assert await connection.fetchval("SELECT $1::vector", [1, 2.5]) == "[1,2.5]"
-    assert await connection.fetchval("SELECT $1::vector", "[1,2.5]") == "[1,2.5]"
-    assert await connection.fetchval("SELECT $1::sparsevec", [0, 2.5]) == "{2:2.5}/2"
-    await connection.close()
+    async with await holisticpool.connect(dsn) as connection:
+        await need_pgvector(connection)
+        assert await connection.fetchval("SELECT $1::vector", [1, 2.5]) == "[1,2.5]"
+        assert await connection.fetchval("SELECT $1::vector", "[1,2.5]") == "[1,2.5]"
+        assert await connection.fetchval("SELECT $1::sparsevec", [0, 2.5]) == "{2:2.5}/2"
 
 
 @pytest.mark.parametrize("value", [[], [float("nan")], [float("inf")]])
