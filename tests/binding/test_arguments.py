@@ -62,7 +62,7 @@ async def test_unknown_keyword_is_a_type_error(pool: Pool, method: str) -> None:
 
 async def test_keywords_of_other_methods_are_type_errors(pool: Pool) -> None:
     with pytest.raises(TypeError):
-        pool.fetch("SELECT 1", column=1)  # type: ignore[call-arg]
+        pool.fetch("SELECT 1", column=1)  # type: ignore[call-overload]
     with pytest.raises(TypeError):
         pool.fetchval("SELECT 1", record_class=Record)  # type: ignore[call-arg]
     with pytest.raises(TypeError):
@@ -213,7 +213,7 @@ async def test_argument_that_closes_its_own_operation_ends_it(single: Pool) -> N
 async def test_argument_that_cancels_its_own_operation_cancels_it(single: Pool) -> None:
     class Cancels(list[int]):
         def __iter__(self) -> Any:
-            operation.cancel()
+            operation.cancel()  # type: ignore[attr-defined]
             return super().__iter__()
 
     for sql in ("SELECT $1::int[]", "SELECT $1::int[]"):

@@ -46,7 +46,8 @@ async def test_gather_raises_the_first_error(pool: Pool) -> None:
 
 
 async def test_gather_returns_exceptions_where_asked(pool: Pool) -> None:
-    first, second = await asyncio.gather(pool.fetchval("SELECT 1/0"), pool.fetchval("SELECT 2"), return_exceptions=True)
+    both = [pool.fetchval("SELECT 1/0"), pool.fetchval("SELECT 2")]
+    first, second = await asyncio.gather(*both, return_exceptions=True)
     assert isinstance(first, exceptions.DivisionByZeroError)
     assert second == 2
 
@@ -68,14 +69,14 @@ async def test_wait_for_ends_a_wait_for_a_connection(single: Pool, held: Connect
 @needs_3_11
 async def test_timeout_context_ends_a_wait_for_a_connection(single: Pool, held: Connection) -> None:
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.001):
+        async with asyncio.timeout(0.001):  # type: ignore[attr-defined]
             await single.fetchval("SELECT 1")
     assert single._stats()["waiters"] == 0
 
 
 @needs_3_11
 async def test_timeout_context_that_does_not_end_changes_nothing(pool: Pool) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(60):  # type: ignore[attr-defined]
         assert await pool.fetchval("SELECT 1") == 1
 
 
@@ -111,21 +112,21 @@ async def test_create_task_takes_a_name(pool: Pool) -> None:
 
 @needs_3_11
 async def test_create_task_takes_a_context(pool: Pool) -> None:
-    task = asyncio.create_task(pool.fetchval("SELECT 1"), context=contextvars.copy_context())
+    task = asyncio.create_task(pool.fetchval("SELECT 1"), context=contextvars.copy_context())  # type: ignore[call-arg]
     assert await task == 1
 
 
 @needs_3_11
 async def test_task_group_runs_it(pool: Pool) -> None:
-    async with asyncio.TaskGroup() as group:
+    async with asyncio.TaskGroup() as group:  # type: ignore[attr-defined]
         tasks = [group.create_task(pool.fetchval("SELECT $1::int", i)) for i in range(5)]
     assert [task.result() for task in tasks] == list(range(5))
 
 
 @needs_3_11
 async def test_task_group_cancels_the_others_when_one_fails(single: Pool) -> None:
-    with pytest.raises(BaseExceptionGroup) as caught:  # noqa: F821 - a built-in since 3.11
-        async with asyncio.TaskGroup() as group:
+    with pytest.raises(BaseExceptionGroup) as caught:  # type: ignore[name-defined]  # noqa: F821 - a built-in since 3.11
+        async with asyncio.TaskGroup() as group:  # type: ignore[attr-defined]
             group.create_task(single.fetchval("SELECT 1/0"))
             others = [group.create_task(single.fetchval("SELECT pg_sleep(600)")) for _ in range(3)]
     assert caught.group_contains(exceptions.DivisionByZeroError) if hasattr(caught, "group_contains") else True
@@ -168,10 +169,10 @@ async def test_as_completed_takes_it(pool: Pool) -> None:
 @needs_3_12
 async def test_eager_tasks_run_it(pool: Pool) -> None:
     loop = asyncio.get_running_loop()
-    loop.set_task_factory(asyncio.eager_task_factory)
+    loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
     try:
         assert await asyncio.create_task(pool.fetchval("SELECT 1")) == 1
-        async with asyncio.TaskGroup() as group:
+        async with asyncio.TaskGroup() as group:  # type: ignore[attr-defined]
             tasks = [group.create_task(pool.fetchval("SELECT $1::int", i)) for i in range(5)]
         assert [task.result() for task in tasks] == list(range(5))
         connection = await asyncio.create_task(pool.acquire())
@@ -228,7 +229,7 @@ async def test_is_awaited_through_yield_from(pool: Pool) -> None:
 
 async def test_generator_based_driver_gets_the_result_as_stop_iteration(pool: Pool) -> None:
     def steps() -> Any:
-        return (yield from pool.fetchval("SELECT 5"))
+        return (yield from pool.fetchval("SELECT 5"))  # type: ignore[misc]
 
     class Wrapped:
         def __await__(self) -> Any:
@@ -346,7 +347,7 @@ async def test_send_after_the_end_is_an_error(pool: Pool) -> None:
     with pytest.raises(RuntimeError):
         operation.send(None)
     with pytest.raises(RuntimeError):
-        next(iter(operation))
+        next(iter(operation))  # type: ignore[call-overload]
 
 
 # ---- surroundings ----
@@ -376,7 +377,7 @@ async def test_current_task_is_the_awaiting_one_right_after_the_await(pool: Pool
         await pool.fetchval("SELECT 1")
         return asyncio.current_task() is me
 
-    assert await asyncio.gather(work(), work(), work()) == [True, True, True]
+    assert list(await asyncio.gather(work(), work(), work())) == [True, True, True]
 
 
 async def test_traceback_names_the_awaiting_line_and_the_method(pool: Pool) -> None:
@@ -447,7 +448,7 @@ async def test_rows_are_returned_whole_through_stop_iteration(pool: Pool) -> Non
     operation = pool.fetchrow("SELECT 1 AS a, 2 AS b")
 
     def drive() -> Any:
-        return (yield from operation)
+        return (yield from operation)  # type: ignore[misc]
 
     class Wrapped:
         def __await__(self) -> Any:
@@ -474,7 +475,7 @@ async def test_null_is_none_by_every_way(pool: Pool) -> None:
 
     class Wrapped:
         def __await__(self) -> Any:
-            return (yield from pool.fetchval("SELECT NULL::int"))
+            return (yield from pool.fetchval("SELECT NULL::int"))  # type: ignore[misc]
 
     assert await Wrapped() is None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 from servers import PostgresServer
@@ -55,6 +56,7 @@ async def on_every_connection(pool: Pool, query: str, value: object) -> None:
 
 async def test_one_query_for_each_family_that_is_new(counted: Counted) -> None:
     pool = counted.pool
+    value: Any
     for query, value in (
         ("SELECT $1::jsonb", {"a": 1}),
         ("SELECT $1::jsonb[]", [{"a": 1}]),

@@ -345,7 +345,7 @@ async def _in_transaction(*args: Any, **kwargs: Any) -> Any:
 
 
 async def _busy(*args: Any, **kwargs: Any) -> Any:
-    conn = await holisticpool.connect(*args, **kwargs)
+    conn: Any = await holisticpool.connect(*args, **kwargs)
     conn.running = asyncio.ensure_future(conn.execute("SELECT pg_sleep(600)"))
     await asyncio.sleep(0)
     return conn
@@ -561,7 +561,7 @@ async def test_pool_opens_with_init_size_and_keeps_min_size(dsn: str) -> None:
         ({"init_size": -1}, "init_size is expected to be greater or equal to zero"),
     ],
 )
-def test_wrong_init_size_is_refused(sizes: dict[str, int], message: str) -> None:
+def test_wrong_init_size_is_refused(sizes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         holisticpool.create_pool("postgresql://h/d", **sizes)
 

@@ -87,7 +87,7 @@ async def test_cancelled_connect_leaves_no_session(server: PostgresServer) -> No
 @pytest.mark.parametrize("argument", ["connection_class", "record_class"])
 async def test_wrong_class_is_an_interface_error(dsn: str, argument: str) -> None:
     with pytest.raises(exceptions.InterfaceError, match=argument):
-        await holisticpool.connect(dsn, **{argument: int})
+        await holisticpool.connect(dsn, **{argument: int})  # type: ignore[arg-type]
 
 
 async def test_record_class_must_not_redefine_new(dsn: str) -> None:
@@ -128,7 +128,7 @@ async def test_execute_takes_several_statements(conn: Connection) -> None:
 
 async def test_executemany_runs_for_each(conn: Connection) -> None:
     await conn.execute("CREATE TEMP TABLE t (n int, s text)")
-    assert await conn.executemany("INSERT INTO t VALUES ($1, $2)", [(1, "a"), (2, "b")]) is None
+    assert await conn.executemany("INSERT INTO t VALUES ($1, $2)", [(1, "a"), (2, "b")]) is None  # type: ignore[func-returns-value]
     assert [tuple(row) for row in await conn.fetch("SELECT n, s FROM t ORDER BY n")] == [(1, "a"), (2, "b")]
 
 

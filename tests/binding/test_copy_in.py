@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_copy_out import assert_same, outcome
+from test_copy_out import assert_same, outcome  # type: ignore[import-not-found]
 
 import holisticpool
 from holisticpool import Connection, Pool, exceptions
@@ -121,7 +121,9 @@ async def test_pieces_of_any_size_arrive_in_order(conn: Connection, target: str,
     count = 2_000 if size == 1 else 100_000
     data = b"".join(b"%d\tname %d\n" % (i, i) for i in range(count))
     assert await conn.copy_to_table(target, source=chunks_of(data, size)) == f"COPY {count}"
-    row = await conn.fetchrow(f"""SELECT count(*), sum(id), bool_and("full ""name" = 'name ' || id) FROM {target}""")
+    row: Any = await conn.fetchrow(
+        f"""SELECT count(*), sum(id), bool_and("full ""name" = 'name ' || id) FROM {target}"""
+    )
     assert tuple(row) == (count, sum(range(count)), True)
 
 

@@ -211,7 +211,8 @@ async def test_queries_as_in_asyncpg(dsn: str, query: str, args: tuple[Any, ...]
 
 async def test_copy_from_pool_as_from_a_connection(pool: Pool, people: str) -> None:
     async with pool.acquire() as connection:
-        for options in ({}, {"format": "csv", "header": True, "columns": ["id"]}):
+        each: list[dict[str, Any]] = [{}, {"format": "csv", "header": True, "columns": ["id"]}]
+        for options in each:
             mine, theirs = io.BytesIO(), io.BytesIO()
             assert await pool.copy_from_table(people, output=mine, **options) == "COPY 4"
             assert await connection.copy_from_table(people, output=theirs, **options) == "COPY 4"
@@ -254,7 +255,7 @@ async def test_columns_as_one_str_are_refused(conn: Connection, people: str) -> 
 )
 async def test_argument_of_each_type_is_what_a_parameter_would_be(conn: Connection, type_: str, value: Any) -> None:
     query = f"SELECT $1::{type_}, pg_typeof($1), $1::{type_} IS NULL"
-    row = await conn.fetchrow(f"SELECT ROW(r.*)::text FROM ({query}) r", value)
+    row: Any = await conn.fetchrow(f"SELECT ROW(r.*)::text FROM ({query}) r", value)
     for strings in ("on", "off"):
         await conn.execute(f"SET standard_conforming_strings TO {strings}")
         collector = Collector()

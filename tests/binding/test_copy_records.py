@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from test_copy_out import assert_same, outcome
+from test_copy_out import assert_same, outcome  # type: ignore[import-not-found]
 
 import holisticpool
 from holisticpool import Connection, Pool, exceptions
@@ -100,7 +100,8 @@ async def test_fetched_records_can_be_copied_back(conn: Connection, target: str)
 
 
 async def test_no_records(conn: Connection, target: str) -> None:
-    for nothing in ([], iter(()), async_records([])):
+    empty: list[Any] = [[], iter(()), async_records([])]
+    for nothing in empty:
         assert await conn.copy_records_to_table(target, records=nothing) == "COPY 0"
 
 
@@ -110,7 +111,7 @@ async def test_hundred_thousand_records_in_order(conn: Connection, target: str) 
         async_records((i, f"name {i}", i / 4) for i in range(100_000)),
     ):
         assert await conn.copy_records_to_table(target, records=records) == "COPY 100000"
-        row = await conn.fetchrow(
+        row: Any = await conn.fetchrow(
             f"SELECT count(*), sum(id), bool_and(name = 'name ' || id AND d = id / 4.0) FROM {target}"
         )
         assert tuple(row) == (100_000, sum(range(100_000)), True)
@@ -364,7 +365,7 @@ async def test_timeout_ends_it_and_nothing_stays(conn: Connection, target: str, 
         yield ROWS[0]
         await asyncio.Event().wait()
 
-    records = {"sync": Endless(), "async": async_records(Endless()), "waiting": waiting()}[kind]
+    records: Any = {"sync": Endless(), "async": async_records(Endless()), "waiting": waiting()}[kind]
     with pytest.raises(exceptions.QueryTimeoutError):
         await conn.copy_records_to_table(target, records=records, timeout=0.2)
     assert await conn.fetchval("SELECT pg_backend_pid()") == pid

@@ -12,7 +12,7 @@ from holisticpool import Connection, Pool, exceptions
 
 
 async def test_executemany_runs_each(conn: Connection, table: str) -> None:
-    assert await conn.executemany(f"INSERT INTO {table} VALUES ($1, $2)", [(1, "a"), [2, "b"], (3, None)]) is None
+    assert await conn.executemany(f"INSERT INTO {table} VALUES ($1, $2)", [(1, "a"), [2, "b"], (3, None)]) is None  # type: ignore[func-returns-value]
     assert [tuple(row) for row in await conn.fetch(f"SELECT * FROM {table} ORDER BY id")] == [
         (1, "a"),
         (2, "b"),
@@ -41,14 +41,15 @@ async def test_executemany_in_a_transaction_fails_with_it(conn: Connection, tabl
 
 
 async def test_executemany_of_nothing_does_nothing(conn: Connection, table: str) -> None:
-    for nothing in ([], (), iter(())):
-        assert await conn.executemany(f"INSERT INTO {table} VALUES ($1, $2)", nothing) is None
+    empty: list[Any] = [[], (), iter(())]
+    for nothing in empty:
+        assert await conn.executemany(f"INSERT INTO {table} VALUES ($1, $2)", nothing) is None  # type: ignore[func-returns-value]
     assert await conn.fetchval(f"SELECT count(*) FROM {table}") == 0
 
 
 async def test_executemany_of_fifty_thousand_rows(conn: Connection, table: str) -> None:
     await conn.executemany(f"INSERT INTO {table} VALUES ($1, $2)", [(i, f"name {i}") for i in range(50_000)])
-    row = await conn.fetchrow(f"SELECT count(*), sum(id), max(name) FROM {table}")
+    row: Any = await conn.fetchrow(f"SELECT count(*), sum(id), max(name) FROM {table}")
     assert tuple(row) == (50_000, sum(range(50_000)), "name 9999")
 
 
@@ -95,7 +96,7 @@ async def test_executemany_of_a_generator_that_fails_sends_nothing(conn: Connect
 
 async def test_executemany_takes_records_and_named_tuples(conn: Connection, table: str) -> None:
     Pair = collections.namedtuple("Pair", "id name")
-    rows = await conn.fetch("SELECT 1 AS id, 'record' AS name")
+    rows: list[Any] = await conn.fetch("SELECT 1 AS id, 'record' AS name")
     await conn.executemany(f"INSERT INTO {table} VALUES ($1, $2)", [*rows, Pair(2, "named")])
     assert await conn.fetchval(f"SELECT string_agg(name, ',' ORDER BY id) FROM {table}") == "record,named"
 

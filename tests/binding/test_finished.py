@@ -78,9 +78,9 @@ async def test_close_and_throw_behave_as_a_coroutines(single: Pool) -> None:
     with pytest.raises(ValueError, match="text"):
         finished.throw(ValueError, "text")
     with pytest.raises(TypeError):
-        finished.throw()
+        finished.throw()  # type: ignore[call-overload]
     with pytest.raises(TypeError):
-        finished.throw(1)
+        finished.throw(1)  # type: ignore[call-overload]
     with pytest.raises(StopIteration):
         finished.send(None)
     await finished

@@ -46,7 +46,7 @@ async def test_async_with_releases_after_an_error_of_the_user(single: Pool) -> N
 async def test_async_with_nested_takes_two_connections(pool: Pool) -> None:
     async with pool.acquire() as outer, pool.acquire() as inner:
         assert outer.get_server_pid() != inner.get_server_pid()
-        assert await asyncio.gather(outer.fetchval("SELECT 1"), inner.fetchval("SELECT 2")) == [1, 2]
+        assert list(await asyncio.gather(outer.fetchval("SELECT 1"), inner.fetchval("SELECT 2"))) == [1, 2]
     assert pool._stats()["leased"] == 0
 
 
@@ -315,9 +315,8 @@ async def test_release_by_an_argument_while_it_is_encoded_is_refused_cleanly(sin
 
 async def test_second_operation_on_a_busy_lease_is_refused_and_both_survive(single: Pool) -> None:
     async with single.acquire() as connection:
-        first, second = await asyncio.gather(
-            connection.fetchval("SELECT 1"), connection.fetchval("SELECT 2"), return_exceptions=True
-        )
+        both = [connection.fetchval("SELECT 1"), connection.fetchval("SELECT 2")]
+        first, second = await asyncio.gather(*both, return_exceptions=True)
         assert first == 1
         assert isinstance(second, exceptions.InterfaceError)
         assert str(second) == "cannot perform operation: another operation is in progress"
@@ -461,13 +460,13 @@ async def test_terminated_lease_is_replaced_after_its_release(single: Pool) -> N
 
 async def test_connection_cannot_be_made_by_hand(single: Pool) -> None:
     with pytest.raises(TypeError):
-        Connection()  # type: ignore[call-arg]
+        Connection()
     with pytest.raises(TypeError):
         Connection.__new__(Connection)
     async with single.acquire() as connection:
         for attempt in (copy.copy, copy.deepcopy, pickle.dumps):
             with pytest.raises(TypeError):
-                attempt(connection)  # type: ignore[operator]
+                attempt(connection)
 
 
 async def test_lease_is_of_the_pools_connection_class(dsn: str) -> None:

@@ -222,7 +222,7 @@ async def test_rows_are_plain_dicts(pool: Pool) -> None:
 
 async def test_rows_record_is_the_default(pool: Pool) -> None:
     for option in (None, "record"):
-        row = await pool.fetchrow("SELECT 1 AS a", rows=option)  # type: ignore[call-overload]
+        row = await pool.fetchrow("SELECT 1 AS a", rows=option)
         assert type(row) is holisticpool.Record
 
 

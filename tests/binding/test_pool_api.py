@@ -152,7 +152,7 @@ def test_wrong_class_is_a_type_error(argument: str, value: Any) -> None:
 @pytest.mark.parametrize("argument", ["setup", "init", "reset"])
 def test_hook_that_cannot_be_called_is_a_type_error(argument: str) -> None:
     with pytest.raises(TypeError, match=argument):
-        holisticpool.create_pool("postgresql://h/d", **{argument: 3})
+        holisticpool.create_pool("postgresql://h/d", **{argument: 3})  # type: ignore[arg-type]
 
 
 async def test_connection_class_is_what_acquire_gives(dsn: str) -> None:

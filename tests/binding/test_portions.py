@@ -47,8 +47,8 @@ async def count(connection: Connection, table: str) -> Any:
 @SOURCES
 @pytest.mark.parametrize("size", SIZES)
 async def test_every_element_counts_once(conn: Connection, table: str, source: Source, size: int) -> None:
-    assert await conn.executemany(insert_into(table), source(size)) is None
-    row = await conn.fetchrow(f"SELECT count(*), coalesce(sum(id), 0) FROM {table}")
+    assert await conn.executemany(insert_into(table), source(size)) is None  # type: ignore[func-returns-value]
+    row: Any = await conn.fetchrow(f"SELECT count(*), coalesce(sum(id), 0) FROM {table}")
     assert tuple(row) == (size, sum(range(size)))
     assert not conn.is_in_transaction()
 

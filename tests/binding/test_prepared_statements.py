@@ -16,7 +16,7 @@ ON_SERVER = "SELECT name FROM pg_prepared_statements WHERE name = $1"
 
 
 async def is_on_server(connection: Connection, name: str) -> bool:
-    return await connection.fetchval(ON_SERVER, name) == name
+    return bool(await connection.fetchval(ON_SERVER, name) == name)
 
 
 # ---- description ----
@@ -172,7 +172,7 @@ async def test_statusmsg_is_that_of_the_command_that_ran_to_its_end(dsn: str) ->
 
 async def test_prepared_executemany_is_atomic(conn: Connection, table: str) -> None:
     insert = await conn.prepare(f"INSERT INTO {table} VALUES ($1, $2)")
-    assert await insert.executemany([(1, "a"), (2, "b")]) is None
+    assert await insert.executemany([(1, "a"), (2, "b")]) is None  # type: ignore[func-returns-value]
     with pytest.raises(exceptions.UniqueViolationError):
         await insert.executemany((i, "x") for i in (3, 4, 1))
     await insert.executemany([])

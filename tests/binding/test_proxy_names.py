@@ -97,7 +97,7 @@ async def test_release_of_what_is_not_leased_is_refused_and_twice_is_nothing(
     async with holisticpool.create_pool(dsn, min_size=1) as other, other.acquire() as foreign:
         for wrong in (conn, foreign, None, "conn"):
             with pytest.raises(exceptions.InterfaceError, match="is not a member of this pool"):
-                await pool.release(wrong)  # type: ignore[arg-type]
+                await pool.release(wrong)
         assert await foreign.fetchval("SELECT 1") == 1
     lease = await pool.acquire()
     await pool.release(lease)

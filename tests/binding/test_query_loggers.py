@@ -347,7 +347,7 @@ async def test_wrong_callback_is_refused(conn: Connection) -> None:
 @pytest.mark.parametrize("call", ["fetch", "execute", "executemany", "error", "argument"])
 async def test_record_is_asyncpgs(dsn: str, call: str) -> None:
     asyncpg = pytest.importorskip("asyncpg", reason="asyncpg is what is compared with")
-    seen = []
+    seen: list[object] = []
     for driver in (asyncpg, holisticpool):
         conn = await driver.connect(dsn, command_timeout=30)
         log: list[Any] = []

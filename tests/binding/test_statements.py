@@ -104,7 +104,7 @@ async def test_changed_result_type_is_noticed(conn: Connection, table: str) -> N
     assert await conn.fetch(f"SELECT * FROM {table}") == []
     await conn.execute(f"ALTER TABLE {table} ADD COLUMN more uuid DEFAULT gen_random_uuid()")
     await conn.execute(f"INSERT INTO {table} VALUES (1, 'one')")
-    row = await conn.fetchrow(f"SELECT * FROM {table}")
+    row: Any = await conn.fetchrow(f"SELECT * FROM {table}")
     assert list(row.keys()) == ["id", "name", "more"]
     assert isinstance(row["more"], uuid.UUID)
     await conn.execute(f"ALTER TABLE {table} ALTER COLUMN id TYPE text")
@@ -172,7 +172,7 @@ async def test_zero_columns(pool: Pool) -> None:
 
 
 async def test_duplicate_names_keep_all_values_and_the_last_by_name(pool: Pool) -> None:
-    row = await pool.fetchrow("SELECT 1 AS a, 2 AS a, 3 AS b")
+    row: Any = await pool.fetchrow("SELECT 1 AS a, 2 AS a, 3 AS b")
     assert tuple(row) == (1, 2, 3)
     assert row["a"] == 2
     assert list(row.keys()) == ["a", "a", "b"]
@@ -180,7 +180,7 @@ async def test_duplicate_names_keep_all_values_and_the_last_by_name(pool: Pool) 
 
 async def test_unusual_names(pool: Pool) -> None:
     for _ in range(2):
-        row = await pool.fetchrow('SELECT 1 AS "ä", 2 AS "日本", 3 AS "a b", 4')
+        row: Any = await pool.fetchrow('SELECT 1 AS "ä", 2 AS "日本", 3 AS "a b", 4')
         assert (row["ä"], row["日本"], row["a b"], row["?column?"]) == (1, 2, 3, 4)
 
 
@@ -204,7 +204,7 @@ async def test_fetchval_column_must_be_an_index(pool: Pool, column: Any, error: 
 
 
 async def test_fetchrow_takes_the_first_of_many_rows(pool: Pool) -> None:
-    assert tuple(await pool.fetchrow("SELECT i FROM generate_series(7, 9) i")) == (7,)
+    assert await pool.fetchrow("SELECT i FROM generate_series(7, 9) i") == (7,)
 
 
 async def test_large_results(pool: Pool) -> None:
@@ -217,7 +217,7 @@ async def test_large_results(pool: Pool) -> None:
 
 
 async def test_many_columns(pool: Pool) -> None:
-    row = await pool.fetchrow("SELECT " + ", ".join(f"{i} AS c{i}" for i in range(1600)))
+    row: Any = await pool.fetchrow("SELECT " + ", ".join(f"{i} AS c{i}" for i in range(1600)))
     assert tuple(row) == tuple(range(1600))
     assert row["c1599"] == 1599
 
@@ -355,7 +355,7 @@ LOOKED_UP: list[tuple[str, Any]] = [
 async def test_types_of_the_user_come_and_go(types: Any, dsn: str, type_name: str, value: Any) -> None:
     async with holisticpool.create_pool(dsn, min_size=1, max_size=1) as pool:
         for _ in range(2):
-            row = await pool.fetchrow(f"SELECT $1::{type_name} AS v, $2::int AS n, now() AS at", value, 7)
+            row: Any = await pool.fetchrow(f"SELECT $1::{type_name} AS v, $2::int AS n, now() AS at", value, 7)
             assert (row["v"], row["n"]) == (value, 7)
             assert isinstance(row["at"], datetime.datetime)
 
@@ -364,7 +364,7 @@ async def test_types_that_come_as_text_leave_the_values_of_other_columns_alone(t
     at = datetime.datetime(2024, 2, 29, 12, tzinfo=datetime.timezone.utc)
     async with holisticpool.create_pool(dsn, min_size=1, max_size=1) as pool:
         for _ in range(2):
-            row = await pool.fetchrow(
+            row: Any = await pool.fetchrow(
                 "SELECT $1::looked_up.pair AS p, $2::int AS n, $3::timestamptz AS at, $4::numeric AS d, "
                 "$5::bytea AS b, $6::bool AS t, $7::int[] AS a, $8::text AS s, NULL::uuid AS u, $9::tsquery AS q",
                 (1, "a b"), 7, at, Decimal("1.50"), b"\x00\xff", True, [1, None], "ä", "'a'",
@@ -384,7 +384,7 @@ async def test_eight_connections_describe_at_the_same_time(dsn: str) -> None:
     async with holisticpool.create_pool(dsn, min_size=8, max_size=8) as pool:
         for k in range(10):
             sql = f"SELECT $1::int + {k}, $2::text, ARRAY[$1::int]"
-            rows = await asyncio.gather(*(pool.fetchrow(sql, i, str(i)) for i in range(24)))
+            rows: list[Any] = await asyncio.gather(*(pool.fetchrow(sql, i, str(i)) for i in range(24)))
             assert [tuple(row) for row in rows] == [(i + k, str(i), [i]) for i in range(24)]
 
 

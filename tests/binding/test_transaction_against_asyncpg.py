@@ -30,7 +30,7 @@ async def level(conn: Any) -> tuple[str, str, str]:
         "SELECT current_setting('transaction_isolation'), current_setting('transaction_read_only'), "
         "current_setting('transaction_deferrable')"
     )
-    return tuple(row)  # type: ignore[return-value]
+    return tuple(row)
 
 
 async def caught(what: Awaitable[Any] | Callable[[], Awaitable[Any]]) -> tuple[str, str]:
@@ -155,7 +155,7 @@ async def every_level(conn: Any, pool: Any) -> Any:
 
 @case
 async def nested_with_another_level(conn: Any, pool: Any) -> Any:
-    found = []
+    found: list[object] = []
     async with conn.transaction(isolation="repeatable_read"):
         found.append(await caught(conn.transaction(isolation="serializable").start()))
         async with conn.transaction(isolation="repeatable_read"):
@@ -167,7 +167,7 @@ async def nested_with_another_level(conn: Any, pool: Any) -> Any:
 
 @case
 async def nested_with_the_default_level(conn: Any, pool: Any) -> Any:
-    found = []
+    found: list[object] = []
     async with conn.transaction():
         found.append(await caught(conn.transaction(isolation="serializable").start()))
         async with conn.transaction(isolation="read_committed"):

@@ -227,7 +227,7 @@ async def test_end_of_a_codec_may_end_its_session_in_the_middle_of_a_send(dsn: s
         caller = pool
         await pool.release(connection)
     failures = (holisticpool.InterfaceError, OSError, holisticpool.PostgresError)
-    outcome = await asyncio.gather(caller.fetchval("SELECT 3"), return_exceptions=True)
+    outcome: list[Any] = await asyncio.gather(*[caller.fetchval("SELECT 3")], return_exceptions=True)
     assert ended == [end]
     assert outcome == [3] or isinstance(outcome[0], failures)
     await pool.release(other)
@@ -245,7 +245,7 @@ async def test_reload_schema_state_reads_an_altered_type_without_an_error_first(
                 for lease in (one, two):
                     assert await lease.fetchval("SELECT ROW(1)::reloaded") == (1,)
                 await one.execute("ALTER TYPE reloaded ADD ATTRIBUTE b text")
-                assert await one.reload_schema_state() is None
+                assert await one.reload_schema_state() is None  # type: ignore[func-returns-value]
                 for lease in (one, two):
                     assert await lease.fetchval("SELECT ROW(1, 'x')::reloaded") == (1, "x")
                     assert await lease.fetchval("SELECT $1::reloaded", {"b": "y"}) == (None, "y")

@@ -16,7 +16,7 @@ async def leases_with_answers_at_hand(pool: Pool, n: int) -> list[asyncio.Task[A
     """Tasks whose statements the server has answered before the loop looks: one run resolves them all."""
     connections = [await pool.acquire() for _ in range(n)]
 
-    async def one(connection: Any, i: int) -> int:
+    async def one(connection: Any, i: int) -> Any:
         try:
             return await connection.fetchval("SELECT $1::int", i)
         finally:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from observing import Observer, settled, unique_name, until, usable
 from servers import PostgresServer
-from test_odd_servers import AUTH_OK, READY, error, message, says, server_that
+from test_odd_servers import AUTH_OK, READY, error, message, says, server_that  # type: ignore[import-not-found]
 
 import holisticpool
 from bench.proxy import DelayProxy
@@ -114,7 +114,7 @@ async def test_server_that_crashes_in_the_middle_costs_the_data_and_no_slot(
 
         async def is_back() -> bool:
             try:
-                return await pool.fetchval("SELECT count(*) FROM crashed") == 0
+                return bool(await pool.fetchval("SELECT count(*) FROM crashed") == 0)
             except (OSError, exceptions.PostgresError, exceptions.InterfaceError):
                 return False
 
