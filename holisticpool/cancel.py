@@ -69,6 +69,8 @@ async def _send(host: str, hostaddr: str, port: int, parameters: Mapping[str, st
     family = socket.AF_INET6 if ":" in hostaddr else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as sock:
         sock.setblocking(False)
+        # The request follows the end of the handshake, which nobody acknowledges at once.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await loop.sock_connect(sock, (hostaddr, port))
         await loop.sock_sendall(sock, struct.pack("!ii", 8, _SSL_REQUEST))
         # One byte and no more: what follows it would be taken as received by TLS.
