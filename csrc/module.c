@@ -34,7 +34,9 @@
     DO(str_add_done_callback)                                                                                          \
     DO(str_refill)                                                                                                     \
     DO(str_loop)                                                                                                       \
-    DO(str_by_lease)                                                                                                   \
+    DO(str_overridden)                                                                                                 \
+    DO(str_execute)                                                                                                    \
+    DO(str_own_execute)                                                                                                \
     DO(query_names)                                                                                                    \
     DO(query_methods)
 
@@ -53,7 +55,9 @@ intern_names(hp_binding_state *state)
         {&state->str_add_done_callback, "add_done_callback"},
         {&state->str_loop, "loop"},
         {&state->str_refill, "_refill"},
-        {&state->str_by_lease, "_by_lease"},
+        {&state->str_overridden, "_overridden"},
+        {&state->str_execute, "_execute"},
+        {&state->str_own_execute, "_own_execute"},
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         *names[i].where = PyUnicode_InternFromString(names[i].text);

@@ -1,10 +1,14 @@
-"""The values that connect()'s parameters take, as enumerations, under asyncpg's names."""
+"""The values that connect()'s parameters take, as enumerations, under asyncpg's names; and _connect_addr()."""
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 __all__ = ("SSLMode", "SSLNegotiation", "SessionAttribute")
+
+_T = TypeVar("_T")
 
 
 class SSLMode(enum.IntEnum):
@@ -47,3 +51,12 @@ class SessionAttribute(str, enum.Enum):
     prefer_standby = "prefer-standby"
     read_write = "read-write"
     read_only = "read-only"
+
+
+async def _connect_addr(*, addr: tuple[str, int] | str, params: Any, connect: Callable[[], Awaitable[_T]]) -> _T:
+    """What connect() opens its session by: instrumentations wrap it and read *addr* and *params*.
+
+    addr: host and port that are tried first, or the path of a Unix socket.
+    params: has ``user`` and ``database``.
+    """
+    return await connect()

@@ -16,14 +16,15 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mappi
 from types import TracebackType
 from typing import Any, cast
 
-from holisticpool import _core
+from holisticpool import _core, connect_utils
 from holisticpool.check import UNSET, Unset
 from holisticpool.codecs import FORMATS, TypeCodec, codec_choices
 from holisticpool.conninfo import Password, connect_config
 from holisticpool.copy import CopyConnection
 from holisticpool.cursor import CursorFactory
 from holisticpool.exceptions import InterfaceError, UnsupportedClientFeatureError
-from holisticpool.listeners import ConnectionParameters, ListeningConnection, LoggedQuery
+from holisticpool.execute import ExecutingConnection
+from holisticpool.listeners import ConnectionParameters, ListeningConnection, LoggedQuery, address
 from holisticpool.portions import Sets, run_sets
 from holisticpool.prepared_stmt import PreparedStatement
 from holisticpool.stream import DEFAULT_PREFETCH, Stream
@@ -80,7 +81,7 @@ class PoolConnectionHolder:
         self._pool = connection._pool
 
 
-class Connection(CopyConnection, ListeningConnection):
+class Connection(CopyConnection, ExecutingConnection, ListeningConnection):
     """A database session: leased from a pool, or one's own by connect().
 
     ``async with`` closes it at the end, which for a lease means to release it.
@@ -192,16 +193,6 @@ class Connection(CopyConnection, ListeningConnection):
         """
         self._check_open("stream")
         return Stream(query, args, prefetch, timeout, record_class).of_connection(self)
-
-    def executemany(self, command: str, args: Sets, *, timeout: float | None = None) -> _core.Operation[None]:
-        """Execute *command* for each sequence of arguments in *args*: all of them, or none.
-
-        *args* may be any iterable, also an asynchronous one; an iterator is read as
-        the server takes its elements. Where they are mappings, *command* has
-        parameters by name, as in fetch(params=). *timeout*, in seconds, is for all
-        executions together.
-        """
-        return run_sets(lambda sets: super(Connection, self).executemany(command, sets, timeout=timeout), args)
 
     def fetchmany(
         self, query: str, args: Sets, *, timeout: float | None = None, record_class: type[_core.Record] | None = None
@@ -322,13 +313,13 @@ class Connection(CopyConnection, ListeningConnection):
 
     async def _known_type(self, typename: str, schema: str) -> tuple[str, int]:
         """What kind of type it is ("scalar", "composite", "other") and its OID, with the type known to the pool."""
-        row = await self.fetchrow(_TYPE_QUERY, typename, schema)
+        row = await self._directly("fetchrow", _TYPE_QUERY, typename, schema)
         if row is None:
             raise ValueError(f"unknown type: {schema}.{typename}")
         if row["kind"] != "other":
             # Describing a statement makes its types known to the pool; as the element of an array, since a column
             # of a domain is described as its base type.
-            await self.fetchval(f"SELECT NULL::{_quoted(row['schema'])}.{_quoted(row['name'])}[]")
+            await self._directly("fetchval", f"SELECT NULL::{_quoted(row['schema'])}.{_quoted(row['name'])}[]")
         return str(row["kind"]), int(row["oid"])
 
     async def reload_schema_state(self) -> None:
@@ -475,12 +466,21 @@ async def connect(
         pool._set_targets(targets)
     else:
         pool._set_ask(source, False)
-    try:
-        await pool._open()
-        return cast(Connection, await pool.acquire(timeout=None))
-    except BaseException:
-        pool.terminate()
-        raise
+
+    async def opened() -> Connection:
+        try:
+            await pool._open()
+            return cast(Connection, await pool.acquire(timeout=None))
+        except BaseException:
+            pool.terminate()
+            raise
+
+    first = targets[0]
+    return await connect_utils._connect_addr(
+        addr=address(first.get("host") or first.get("hostaddr") or "localhost", first.get("port") or "5432"),
+        params=ConnectionParameters(first.get("user") or "", first.get("dbname") or ""),
+        connect=opened,
+    )
 
 
 def running_loop(loop: asyncio.AbstractEventLoop | None) -> asyncio.AbstractEventLoop:

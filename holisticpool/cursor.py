@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from holisticpool.prepared_stmt import PreparedStatement
     from holisticpool.transaction import Transaction
 
-__all__ = ("Cursor", "CursorBase", "CursorFactory", "CursorIterator")
+__all__ = ("BaseCursor", "Cursor", "CursorFactory", "CursorIterator")
 
 # Rows, where the caller has not said how many: a loop that goes on needs fewer round trips.
 FIRST_PREFETCH: Final = 50
@@ -244,7 +244,7 @@ def _repr(cursor: object, portal: Portal) -> str:
     return f'<holisticpool.{type(cursor).__name__} "{portal.query:.30}" {exhausted}{id(cursor):#x}>'
 
 
-class CursorBase:
+class BaseCursor:
     """What both kinds of cursor have; named as in asyncpg, since instrumentations read it and wrap the methods."""
 
     __slots__ = ()
@@ -270,7 +270,7 @@ class CursorBase:
         return await self._portal.fetch(n, timeout)
 
 
-class CursorIterator(CursorBase, _core.Rows):
+class CursorIterator(BaseCursor, _core.Rows):
     """The rows of a query, one by one; the server is asked for *prefetch* rows at a time."""
 
     _prefetch: int
@@ -297,7 +297,7 @@ class CursorIterator(CursorBase, _core.Rows):
         return _repr(self, self._portal)
 
 
-class Cursor(CursorBase):
+class Cursor(BaseCursor):
     """An open cursor, to be read by hand."""
 
     __slots__ = ("_connection", "_portal")

@@ -60,6 +60,11 @@ class LoggedQuery(NamedTuple):
     conn_params: ConnectionParameters
 
 
+def address(host: str, port: str) -> tuple[str, int] | str:
+    """Where a session is, as asyncpg has it: host and port, or the path of the Unix socket in a directory."""
+    return f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, int(port))
+
+
 class _Callback(NamedTuple):
     function: Callable[..., Any]
     is_async: bool
@@ -173,7 +178,7 @@ class ListeningConnection(_core.Connection):
     def _addr(self) -> tuple[str, int] | str:
         """Host and port of the server, or the path of its Unix socket."""
         host, port, _, _ = self._endpoint()
-        return f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, int(port))
+        return address(host, port)
 
     @property
     def _params(self) -> ConnectionParameters:

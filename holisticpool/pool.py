@@ -270,7 +270,7 @@ class Pool(CopyPool):
         if self._opening is _Opening.FAILED or self._closed:
             raise InterfaceError("pool is closed")
 
-    async def _by_lease(self, method: str, *args: Any, **kwargs: Any) -> Any:
+    async def _overridden(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """For the C part: a query whose method the connection class has redefined."""
         async with self.acquire() as connection:
             return await getattr(connection, method)(*args, **kwargs)

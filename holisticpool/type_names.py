@@ -45,7 +45,7 @@ async def types_of(connection: Connection, oids: Iterable[int], timeout: float |
     wanted = set(oids)
     missing = [oid for oid in wanted if oid not in known]
     if missing:
-        for row in await connection.fetch(_QUERY, missing, timeout=timeout):
+        for row in await connection._directly("fetch", _QUERY, missing, timeout=timeout):
             oid, schema, is_array, typtype, name = row
             kind = "array" if is_array else _KINDS.get(typtype, "scalar")
             known[oid] = Type(oid, f"{name}[]" if is_array else name, kind, schema)

@@ -196,7 +196,28 @@ static PyObject *
 call(PyObject *self, hp_op_kind kind, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     ConnectionObject *connection = (ConnectionObject *)self;
-    return hp_operation_from_call(connection->pool, connection, kind, args, nargs, kwnames);
+    int overridden = hp_override_for_connection(connection->pool);
+    if (overridden < 0) {
+        return NULL;
+    }
+    return overridden ? hp_override_call(state_of(connection), self, kind, args, nargs, kwnames)
+                      : hp_operation_from_call(connection->pool, connection, kind, args, nargs, kwnames);
+}
+
+/* A query by the method of that name, whatever is in its place. */
+static PyObject *
+connection_directly(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    ConnectionObject *connection = (ConnectionObject *)self;
+    hp_op_kind kind;
+    if (nargs < 1) {
+        PyErr_SetString(PyExc_TypeError, "_directly() needs the name of a method");
+        return NULL;
+    }
+    if (hp_override_kind(state_of(connection), args[0], &kind) < 0) {
+        return NULL;
+    }
+    return hp_operation_from_call(connection->pool, connection, kind, args + 1, nargs - 1, kwnames);
 }
 
 static PyObject *
@@ -537,6 +558,7 @@ static PyMethodDef connection_methods[] = {
     {"_prepare", connection_prepare, METH_VARARGS, NULL},
     {"_set_codec", connection_set_codec, METH_VARARGS, NULL},
     {"_forget_types", connection_forget_types, METH_NOARGS, NULL},
+    {"_directly", FAST(connection_directly), NULL},
     {"_endpoint", connection_endpoint, METH_NOARGS, NULL},
     {"_server_version_num", connection_server_version_num, METH_NOARGS, NULL},
     {"_listen", hp_listeners_listen, METH_VARARGS, NULL},

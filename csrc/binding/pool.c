@@ -496,11 +496,11 @@ static PyObject *
 query(PyObject *object, hp_op_kind kind, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PoolObject *self = (PoolObject *)object;
-    int overridden = self->engine ? hp_override_exists(self, kind) : 0;
+    int overridden = self->engine ? hp_override_for_pool(self, kind) : 0;
     if (overridden < 0) {
         return NULL;
     }
-    return overridden ? hp_override_call(self, kind, args, nargs, kwnames)
+    return overridden ? hp_override_call(self->state, object, kind, args, nargs, kwnames)
                       : hp_operation_from_call(self, NULL, kind, args, nargs, kwnames);
 }
 

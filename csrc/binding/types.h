@@ -38,7 +38,7 @@ typedef struct hp_binding_state {
     PyObject *kw_context;       /* ("context",) */
     PyObject *traceback_globals;
     PyObject *str_call_soon, *str_add_reader, *str_remove_reader, *str_is_closed, *str_getaddrinfo,
-        *str_add_done_callback, *str_loop, *str_by_lease, *str_refill;
+        *str_add_done_callback, *str_loop, *str_overridden, *str_execute, *str_own_execute, *str_refill;
     PyObject *query_names, *query_methods; /* override.c: tuples */
     void *free_operations;                 /* operation.c: a chain through `pool` */
     int free_count;
@@ -70,6 +70,8 @@ typedef struct PoolObject {
     hp_codec_set *codecs; /* of the session that was given codecs last: what to expect of the next one */
     PyTypeObject *record_class;
     PyTypeObject *connection_class;
+    unsigned class_version; /* override.c: of connection_class, when `overridden` was found out; 0: never */
+    int overridden;
     hp_time acquire_timeout, command_timeout; /* HP_NEVER: none */
     PyObject *on_connect;                     /* or NULL */
     PyObject *on_ask;                         /* what answers errands (errands.c), or NULL */
@@ -345,11 +347,15 @@ int hp_timeout_from_object(PyObject *object, hp_time *timeout);
 
 /* After ConnectionType is made. */
 int hp_override_init(hp_binding_state *state);
-/* Has the pool's connection class another method for FETCH ... EXECUTE than ours? 1, 0, or -1 with an exception. */
-int hp_override_exists(PoolObject *pool, hp_op_kind kind);
-/* The awaitable of a query that takes the way over a lease and that method. New reference, or NULL. */
-PyObject *hp_override_call(PoolObject *pool, hp_op_kind kind, PyObject *const *args, Py_ssize_t nargs,
-                           PyObject *kwnames);
+/* Must a query of the pool take the way over a lease and the connection class's method? 1, 0, or -1 with an exception. */
+int hp_override_for_pool(PoolObject *pool, hp_op_kind kind);
+/* ... and one of a connection the way over its _execute()? */
+int hp_override_for_connection(PoolObject *pool);
+/* self._overridden(name of the method, arguments of the call): new reference, or NULL. */
+PyObject *hp_override_call(struct hp_state *module, PyObject *self, hp_op_kind kind, PyObject *const *args,
+                           Py_ssize_t nargs, PyObject *kwnames);
+/* The method of that name. 0, or -1 with ValueError. */
+int hp_override_kind(struct hp_state *module, PyObject *name, hp_op_kind *kind);
 
 /* ---- statement.c ---- */
 

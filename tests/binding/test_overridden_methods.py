@@ -8,8 +8,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from servers import PostgresServer
 
 import holisticpool
+from holisticpool import connect_utils
 from holisticpool.cursor import Cursor, CursorIterator
 from holisticpool.prepared_stmt import PreparedStatement
 
@@ -169,3 +171,100 @@ async def test_wrapped_method_of_a_prepared_statement_is_called(
         statement = await connection.prepare("SELECT 1")
         await getattr(statement, method)(*([[()]] if method == "executemany" else []))
         assert seen == [("SELECT 1", connection)]
+
+
+# asyncpg's Connection runs its queries through _execute() and _executemany(): some programs override these.
+
+
+def hooked_class(library: ModuleType, calls: list[Any]) -> type:
+    class Hooked(library.Connection):  # type: ignore[misc, name-defined]
+        async def _execute(self, query: str, args: Any, limit: int, timeout: Any, **kwargs: Any) -> Any:
+            calls.append((query, tuple(args), limit, timeout, kwargs.get("return_status", False)))
+            return await super()._execute(query, args, limit, timeout, **kwargs)
+
+        async def _executemany(self, query: str, args: Any, timeout: Any) -> Any:
+            calls.append((query, list(args), timeout))
+            return await super()._executemany(query, args, timeout)
+
+    return Hooked
+
+
+@pytest.mark.parametrize("library_name", ["asyncpg", "holisticpool"])
+async def test_queries_go_through_an_overridden_execute(dsn: str, library_name: str) -> None:
+    library = pytest.importorskip(library_name)
+    calls: list[Any] = []
+    connection = await library.connect(dsn, connection_class=hooked_class(library, calls))
+    try:
+        assert await connection.fetch("SELECT generate_series(1, $1::int) AS n", 3, timeout=9) == [(1,), (2,), (3,)]
+        assert await connection.fetchrow("SELECT generate_series(1, $1::int) AS n", 3) == (1,)
+        assert await connection.fetchval("SELECT $1::int AS a, 'x' AS b", 3, column="b") == "x"
+        assert await connection.fetchval("SELECT 1 WHERE $1", False) is None
+        assert await connection.execute("SELECT generate_series(1, $1::int)", 2) == "SELECT 2"
+        assert await connection.execute("SELECT 1; SELECT 2") == "SELECT 1"
+        await connection.executemany("SELECT $1::int", [(1,), (2,)], timeout=8)
+        assert calls == [
+            ("SELECT generate_series(1, $1::int) AS n", (3,), 0, 9, False),
+            ("SELECT generate_series(1, $1::int) AS n", (3,), 1, None, False),
+            ("SELECT $1::int AS a, 'x' AS b", (3,), 1, None, False),
+            ("SELECT 1 WHERE $1", (False,), 1, None, False),
+            ("SELECT generate_series(1, $1::int)", (2,), 0, None, True),
+            ("SELECT $1::int", [(1,), (2,)], 8),
+        ]
+    finally:
+        await connection.close()
+
+
+async def test_queries_of_a_pool_go_through_an_overridden_execute(dsn: str) -> None:
+    calls: list[Any] = []
+    async with holisticpool.create_pool(
+        dsn, min_size=1, max_size=1, connection_class=hooked_class(holisticpool, calls)
+    ) as pool:
+        assert await pool.fetchval("SELECT $1::int", 3) == 3
+        assert await pool.fetch("SELECT :n::int", params={"n": 4}) == [(4,)]
+        await pool.executemany("SELECT $1::int", [(5,)])
+        assert pool.get_idle_size() == 1
+    assert [call[0] for call in calls] == ["SELECT $1::int", "SELECT $1::int"]
+
+
+async def test_execute_that_is_wrapped_while_a_connection_is_open_is_called(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    original = holisticpool.Connection._execute
+
+    async def wrapper(self: Any, query: str, *args: Any, **kwargs: Any) -> Any:
+        calls.append(query)
+        return await original(self, query, *args, **kwargs)
+
+    async with await holisticpool.connect(dsn) as connection:
+        assert await connection.fetchval("SELECT 1") == 1
+        with monkeypatch.context() as patch:
+            patch.setattr(holisticpool.Connection, "_execute", wrapper)
+            assert await connection.fetchval("SELECT 2") == 2
+            assert calls == ["SELECT 2"]
+        assert await connection.fetchval("SELECT 3") == 3
+        assert calls == ["SELECT 2"]
+
+
+async def test_direct_query_needs_the_name_of_a_method(dsn: str) -> None:
+    async with await holisticpool.connect(dsn) as connection:
+        with pytest.raises(ValueError, match="'nothing' is no method that runs a query"):
+            connection._directly("nothing", "SELECT 1")
+        with pytest.raises(TypeError):
+            connection._directly()  # type: ignore[call-arg]
+
+
+async def test_wrapped_connect_addr_is_told_where_a_session_is_opened(
+    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    original = connect_utils._connect_addr
+
+    async def wrapper(**kwargs: Any) -> Any:
+        seen.append((kwargs["addr"], kwargs["params"].user, kwargs["params"].database))
+        return await original(**kwargs)
+
+    monkeypatch.setattr(connect_utils, "_connect_addr", wrapper)
+    async with await holisticpool.connect(server.dsn()) as connection:
+        assert seen == [((server.host, server.port), "postgres", "postgres")]
+        assert connection._addr == (server.host, server.port)
