@@ -25,8 +25,8 @@ from holisticpool.exceptions import InternalClientError
 # Bytes: what is asked of a file at once and what it gets at once, and what is handed to libpq at once. In between
 # the loop has its turn.
 READ_BYTES: Final = 512 * 1024
-WRITE_BYTES: Final = 128 * 1024
-SLICE_BYTES: Final = 64 * 1024
+WRITE_BYTES: Final = 256 * 1024
+SLICE_BYTES: Final = 256 * 1024
 
 Write = Callable[[bytes], Awaitable[object]]
 Feed = Callable[[_core.Copy, "Interruption"], Awaitable[None]]
@@ -63,10 +63,16 @@ class Interruption:
         self._entered = False
         if not self._fired:
             return
-        if hasattr(self._task, "uncancel") and self._task.uncancel() > self._cancelling:
-            return  # somebody else has cancelled it, too
+        if self._is_cancelled_besides():
+            return
         if exc_type is None or issubclass(exc_type, asyncio.CancelledError):
             self._copy._check()
+
+    def _is_cancelled_besides(self) -> bool:
+        """Has somebody else cancelled the task, too? Takes our cancellation back."""
+        if hasattr(self._task, "uncancel"):
+            return bool(self._task.uncancel() > self._cancelling)
+        return bool(self._task._must_cancel)  # all there is to see before 3.11
 
 
 async def copy_in(copy: _core.Copy, feed: Feed) -> str:

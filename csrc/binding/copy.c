@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* What the caller gets at once; a row more at most. */
-static const Py_ssize_t READ_BYTES = 256 * 1024;
+static const Py_ssize_t READ_BYTES = 512 * 1024;
 
 static PoolObject *
 pool_of(CopyObject *self)
@@ -269,6 +269,9 @@ check_failure(CopyObject *self)
     if (self->exception != NULL) {
         raise_failure(self);
         return -1;
+    }
+    if (hp_pool_check(pool_of(self)) < 0) {
+        return -1; /* in a forked child: the session is the parent's */
     }
     if (!self->started || self->busy) {
         PyErr_SetString(PyExc_RuntimeError, self->busy ? "the COPY is busy with a record" : "the COPY was not started");

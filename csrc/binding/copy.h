@@ -37,9 +37,9 @@ typedef struct CopyObject {
     bool started;
     bool in_engine; /* the engine knows req, and we own ourselves */
     bool over;
-    bool busy;     /* running code of the user */
-    hp_buf buf;    /* data that goes out, or rows that have come */
-    size_t record; /* number of the last one encoded, from 1 */
+    bool busy;           /* running code of the user */
+    hp_buf buf;          /* data that goes out, or rows that have come */
+    size_t record;       /* number of the last one encoded, from 1 */
     Py_ssize_t at_least; /* of what has come is given at once */
 } CopyObject;
 
