@@ -206,6 +206,19 @@ core_decode_text(PyObject *module, PyObject *args)
     return hp_codec_py_decode_text(&hp_state_of(module)->codec, args);
 }
 
+/* The OID of a built-in scalar type by its name in pg_catalog, in small letters, or None. */
+static PyObject *
+core_builtin_type(PyObject *module, PyObject *name)
+{
+    const char *text = PyUnicode_AsUTF8(name);
+    (void)module;
+    if (text == NULL) {
+        return NULL;
+    }
+    hp_oid oid = hp_codec_builtin_scalar(text);
+    return oid != 0 ? PyLong_FromUnsignedLong(oid) : Py_NewRef(Py_None);
+}
+
 static PyObject *
 core_has_codec(PyObject *module, PyObject *name)
 {
@@ -278,6 +291,7 @@ static PyMethodDef core_functions[] = {
     {"encode", core_encode, METH_VARARGS, NULL},
     {"decode", core_decode, METH_VARARGS, NULL},
     {"decode_text", core_decode_text, METH_VARARGS, NULL},
+    {"builtin_type", core_builtin_type, METH_O, NULL},
     {"has_codec", core_has_codec, METH_O, NULL},
     {"sqlscan", (PyCFunction)(void (*)(void))core_sqlscan, METH_VARARGS | METH_KEYWORDS, NULL},
     {"insert_literals", core_insert_literals, METH_VARARGS, NULL},

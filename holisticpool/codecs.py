@@ -58,9 +58,10 @@ class TypeCodec:
             raise ClientConfigurationError(f"TypeCodec({self.typename!r}): there is no codec named {self.codec_name!r}")
 
     def _choice(self) -> CodecChoice:
+        typename = self.typename.lower() if self.schema == "pg_catalog" else self.typename
         if self.codec_name is not None:
-            return (self.schema, self.typename, "like", None, None, self.codec_name)
-        return (self.schema, self.typename, self.format, self.encoder, self.decoder, None)
+            return (self.schema, typename, "like", None, None, self.codec_name)
+        return (self.schema, typename, self.format, self.encoder, self.decoder, None)
 
 
 def codec_choices(

@@ -37,16 +37,15 @@ __all__ = ("Connection", "ConnectionParameters", "ConnectionSettings", "LoggedQu
 RESET_QUERY = "SELECT pg_advisory_unlock_all();\nCLOSE ALL;\nUNLISTEN *;\nRESET ALL;"
 
 
-# In pg_catalog the names of the SQL standard are known too ("timestamp with time zone").
+# Each value comes as oid, name or "char", of which hardly anybody has codecs of his own.
 _TYPE_QUERY = """
 SELECT t.oid, n.nspname AS schema, t.typname AS name,
-       CASE WHEN t.typtype::text IN ('b', 'd', 'e') AND NOT (t.typelem <> 0 AND t.typlen = -1) THEN 'scalar'
-            WHEN t.typtype::text = 'c' THEN 'composite' ELSE 'other' END AS kind
+       CASE WHEN t.typtype IN ('b', 'd', 'e') AND NOT (t.typelem <> 0 AND t.typlen = -1) THEN 's'::"char"
+            WHEN t.typtype = 'c' THEN 'c'::"char" ELSE 'o'::"char" END AS kind
 FROM pg_catalog.pg_type AS t JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace
-WHERE (t.typname::text = $1 AND n.nspname::text = $2)
-   OR ($2 = 'pg_catalog' AND n.nspname = 'pg_catalog' AND t.oid = pg_catalog.to_regtype($1))
-ORDER BY t.typname::text = $1 DESC LIMIT 1
+WHERE t.typname = $1 AND n.nspname = $2
 """
+_TYPE_KINDS = {b"s": "scalar", b"c": "composite", b"o": "other"}
 
 
 def _quoted(identifier: str) -> str:
@@ -313,14 +312,18 @@ class Connection(CopyConnection, ExecutingConnection, ListeningConnection):
 
     async def _known_type(self, typename: str, schema: str) -> tuple[str, int]:
         """What kind of type it is ("scalar", "composite", "other") and its OID, with the type known to the pool."""
+        builtin = _core.builtin_type(typename.lower()) if schema == "pg_catalog" else None
+        if builtin is not None:
+            return "scalar", builtin
         row = await self._directly("fetchrow", _TYPE_QUERY, typename, schema)
         if row is None:
             raise ValueError(f"unknown type: {schema}.{typename}")
-        if row["kind"] != "other":
+        oid, actual_schema, name, kind = row
+        if _TYPE_KINDS[kind] != "other":
             # Describing a statement makes its types known to the pool; as the element of an array, since a column
             # of a domain is described as its base type.
-            await self._directly("fetchval", f"SELECT NULL::{_quoted(row['schema'])}.{_quoted(row['name'])}[]")
-        return str(row["kind"]), int(row["oid"])
+            await self._directly("fetchval", f"SELECT NULL::{_quoted(actual_schema)}.{_quoted(name)}[]")
+        return _TYPE_KINDS[kind], int(oid)
 
     async def reload_schema_state(self) -> None:
         """Forget what the pool knows of statements and types, so that altered types are looked up again.

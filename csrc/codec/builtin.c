@@ -309,6 +309,13 @@ hp_builtin_by_name(const char *typname)
     return NULL;
 }
 
+hp_oid
+hp_codec_builtin_scalar(const char *name)
+{
+    const hp_codec *codec = hp_codec_by_name(name);
+    return codec != NULL && codec->kind == HP_CODEC_BASE ? codec->oid : 0;
+}
+
 bool
 hp_codec_has(const char *name)
 {

@@ -216,8 +216,13 @@ choose_builtin(hp_registry *reg, hp_choice *choice, const hp_codec *native)
 int
 hp_registry_choose(hp_registry *reg, const char *schema, const char *type, const hp_custom_spec *spec)
 {
-    bool may_be_builtin = schema == NULL || strcmp(schema, BUILTIN_SCHEMA) == 0;
-    const hp_codec *native = may_be_builtin ? hp_builtin_by_name(type) : NULL;
+    const hp_codec *native = NULL;
+    if (schema == NULL) {
+        native = hp_builtin_by_name(type);
+    } else if (strcmp(schema, BUILTIN_SCHEMA) == 0) {
+        hp_oid oid = hp_codec_builtin_scalar(type);
+        native = oid != 0 ? hp_builtin_find(oid) : hp_builtin_by_name(type);
+    }
     hp_choice *choice = new_choice(schema, type, spec);
     if (choice == NULL) {
         return -1;

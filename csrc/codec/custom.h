@@ -42,6 +42,8 @@ int hp_custom_spec_parse(hp_custom_spec *spec, const char *form, PyObject *encod
                          const char *like);
 /* Is there a codec of this name for "like"? */
 bool hp_codec_has(const char *name);
+/* The built-in scalar type of this name, also as the SQL standard has it; 0: none. */
+hp_oid hp_codec_builtin_scalar(const char *name);
 /* Can the type of `native` have such a codec? 0, or -1 with InterfaceError. */
 int hp_custom_check(const hp_codec *native, const hp_custom_spec *spec);
 

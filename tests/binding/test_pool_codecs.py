@@ -197,6 +197,12 @@ async def test_type_codec_of_a_built_in_type_in_each_format(dsn: str) -> None:
         assert await pool.fetchval("SELECT $1::int2::text", "0102") == "258"
 
 
+async def test_type_codec_of_a_built_in_type_by_its_standard_name(dsn: str) -> None:
+    codecs = [TypeCodec("Double Precision", "pg_catalog", encoder=str, decoder=str)]
+    async with holisticpool.create_pool(dsn, min_size=1, max_size=1, type_codecs=codecs) as pool:
+        assert await pool.fetchval("SELECT ARRAY[$1::float8]", 1.5) == ["1.5"]
+
+
 async def test_type_codec_that_does_not_fit_its_type_is_said_when_the_type_is_met(dsn: str, schema: str) -> None:
     codecs = [TypeCodec("item", schema=schema, encoder=str, decoder=str)]
     async with holisticpool.create_pool(dsn, min_size=1, max_size=1, type_codecs=codecs) as pool:

@@ -259,3 +259,36 @@ async def test_reload_schema_state_of_a_released_connection_is_refused(dsn: str)
         await pool.release(connection)
         with pytest.raises(holisticpool.InterfaceError, match="released"):
             await connection.reload_schema_state()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["smallint", "int", "integer", "bigint", "decimal", "real", "double precision", "timestamp with timezone", "bool"]
+    + ["time with time zone", "timestamp without time zone", "char", "character", "CHARACTER VARYING", "bit varying"],
+)
+async def test_built_in_type_by_each_of_its_names_costs_no_query(dsn: str, name: str) -> None:
+    async with holisticpool.create_pool(dsn, min_size=1, max_size=1) as pool, pool.acquire() as connection:
+        before = pool._stats()["queries"]
+        await connection.set_type_codec(name, schema="pg_catalog", encoder=str, decoder=str)
+        await connection.set_builtin_type_codec(name, schema="pg_catalog", codec_name="text")
+        await connection.reset_type_codec(name, schema="pg_catalog")
+        assert pool._stats()["queries"] == before
+
+
+async def test_type_of_another_schema_is_no_built_in_one(dsn: str) -> None:
+    async with holisticpool.create_pool(dsn, min_size=1, max_size=1) as pool, pool.acquire() as connection:
+        with pytest.raises(ValueError, match="unknown type: public.json"):
+            await connection.set_type_codec("json", encoder=str, decoder=str)
+
+
+async def test_codecs_are_set_whatever_codecs_are_set(dsn: str) -> None:
+    async with (
+        holisticpool.create_pool(dsn, min_size=1, max_size=1, json="stdlib") as pool,
+        pool.acquire() as connection,
+    ):
+        await connection.execute("CREATE TYPE pg_temp.mood AS ENUM ('ok')")
+        schema = await connection.fetchval("SELECT nspname FROM pg_namespace WHERE oid = pg_my_temp_schema()")
+        for name in ("text", "bool", "varchar", "int4"):
+            await connection.set_type_codec(name, schema="pg_catalog", encoder=lambda _: "?", decoder=lambda _: None)
+        await connection.set_type_codec("mood", schema=schema, encoder=str.lower, decoder=str.upper)
+        assert await connection.fetchval("SELECT $1::pg_temp.mood", "OK") == "OK"
