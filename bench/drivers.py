@@ -27,6 +27,8 @@ class Driver(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     module: ClassVar[str]
+    build: ClassVar[str | None] = None
+    """The environment variable that names the directory to import it from, where that is not the usual one."""
 
     @abstractmethod
     async def open(self, dsn: str, size: int, **keywords: Any) -> None:
@@ -143,6 +145,14 @@ class HolisticpoolPipelined(Holisticpool):
 
     def _options(self) -> dict[str, Any]:
         return {"pipeline": "auto"}
+
+
+class HolisticpoolLibpq18(Holisticpool):
+    """The same with the libpq of PostgreSQL 18, which sends what one turn of the loop puts into a pipeline at once."""
+
+    name = "holisticpool-libpq18"
+    title = "holisticpool, libpq 18"
+    build = "HOLISTICPOOL_BENCH_LIBPQ18"
 
 
 class HolisticpoolLeased(Leased, Holisticpool):
@@ -325,6 +335,7 @@ DRIVERS: dict[str, type[Driver]] = {
         Holisticpool,
         HolisticpoolExclusive,
         HolisticpoolPipelined,
+        HolisticpoolLibpq18,
         HolisticpoolLeased,
         Asyncpg,
         AsyncpgLeased,

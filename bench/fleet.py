@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -86,6 +87,17 @@ def opening(options: argparse.Namespace, driver: str, target: Target) -> dict[st
     return {"driver": driver, "dsn": target.dsn, "size": options.pool_size, "keywords": keywords}
 
 
+def environment_of(driver: str) -> dict[str, str]:
+    """What its process needs in the environment. Raises DriverError where a build is asked for that is not there."""
+    variable = DRIVERS[driver].build
+    if variable is None:
+        return {}
+    directory = os.environ.get(variable)
+    if not directory:
+        raise DriverError(f"{variable} does not name the directory of such a build; ./dev bench makes one")
+    return {"PYTHONPATH": os.pathsep.join([directory, os.environ.get("PYTHONPATH", "")])}
+
+
 @contextlib.contextmanager
 def open_fleet(
     options: argparse.Namespace, target: Target, *, workloads: Sequence[str], half_core: bool = False
@@ -100,8 +112,9 @@ def open_fleet(
         for loop in options.loops:
             for driver in options.drivers:
                 quota = stack.enter_context(CpuQuota(HALF_CORE)) if half_core else None
-                process = stack.enter_context(DriverProcess(loop, quota=quota))
                 try:
+                    environment = environment_of(driver)
+                    process = stack.enter_context(DriverProcess(loop, quota=quota, environment=environment))
                     opened = process.ask("open", **opening(options, driver, target))
                     for workload in workloads:
                         process.ask("verify", workload=workload)

@@ -23,7 +23,7 @@ from typing import Any
 
 from bench.drivers import DRIVERS, REFERENCE
 from bench.figures import Table, number, ratio, times
-from bench.fleet import add_driver_options, chosen, opening
+from bench.fleet import add_driver_options, chosen, environment_of, opening
 from bench.process import DriverError, DriverProcess
 from bench.results import add_output_options, note, publish
 from bench.server import ROOT, Target, add_server_options, open_target
@@ -102,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
         if watching and len(rows) < len(cells) * len(options.loops):
             return 1
         if options.record is not None:
-            record(options.record, environment_of(libpq), rows)
+            record(options.record, counted_on(libpq), rows)
         if options.check is not None:
             return _check(options, target, libpq, rows, began)
     if not watching:
@@ -139,7 +139,7 @@ def tables(document: dict[str, Any]) -> list[Table]:
 # ---- recorded figures ----
 
 
-def environment_of(libpq: dict[str, int]) -> str:
+def counted_on(libpq: dict[str, int]) -> str:
     """What counts depend on, as the file names it."""
     python = ".".join(platform.python_version_tuple()[:2])
     return f"CPython {python}, libpq {max(libpq.values()) // 10_000}, {platform.machine()}"
@@ -175,7 +175,7 @@ def growth(now: list[Row], before: dict[str, float], tolerance: float) -> list[s
 
 def _check(options: argparse.Namespace, target: Target, libpq: dict[str, int], rows: list[Row], began: float) -> int:
     """Prints every figure beside the recorded one, and at the end a line as pytest's; the exit status."""
-    where = environment_of(libpq)
+    where = counted_on(libpq)
     recorded = json.loads(options.check.read_text())
     before = recorded.get(where)
     known = before or {}
@@ -240,7 +240,7 @@ def _count(
         process = DriverProcess(
             loop,
             command_prefix=("valgrind", "--tool=callgrind", f"--callgrind-out-file={output}"),
-            environment={"PYTHONHASHSEED": "0"},
+            environment={"PYTHONHASHSEED": "0"} | environment_of(driver),
             timeout=TIMEOUT_SECONDS,
         )
         with process:

@@ -13,13 +13,13 @@ from typing import Any
 
 from bench.drivers import DRIVERS
 from bench.figures import Table, number
-from bench.fleet import add_driver_options, opening
+from bench.fleet import add_driver_options, environment_of, opening
 from bench.process import DriverError, DriverProcess
 from bench.results import add_output_options, note, publish
 from bench.server import Target, add_server_options, open_target
 from bench.workloads import ROW, ROWS, SCALAR
 
-POOLS = ("holisticpool", "asyncpg", "psycopg", "psqlpy")
+POOLS = ("holisticpool", "holisticpool-libpq18", "asyncpg", "psycopg", "psqlpy")
 STEPS = 6
 TASKS = 20
 STATEMENTS = (SCALAR.name, ROW.name, ROWS.name)
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
 def measure(driver: str, loop: str, options: argparse.Namespace, target: Target) -> dict[str, Any]:
     """The bytes of one driver's process at each point."""
     each = max(1, options.queries // (STEPS * TASKS * len(STATEMENTS)))
-    with DriverProcess(loop, timeout=TIMEOUT_SECONDS) as process:
+    with DriverProcess(loop, timeout=TIMEOUT_SECONDS, environment=environment_of(driver)) as process:
         process.ask("compile", driver=driver)
         process.ask("rehearse", workloads=STATEMENTS, tasks=TASKS, each=min(each, EACH))
         bare = process.ask("memory")

@@ -18,7 +18,7 @@ from bench.results import add_output_options, note, publish
 from bench.server import add_server_options, open_target
 from bench.workloads import ROW
 
-POOLS = ("holisticpool", "holisticpool-exclusive", "asyncpg", "asyncpg-bare", "psycopg")
+POOLS = ("holisticpool", "holisticpool-exclusive", "holisticpool-libpq18", "asyncpg", "asyncpg-bare", "psycopg")
 RATE = 5_000
 SECONDS = 4.0
 ROUNDS = 3

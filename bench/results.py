@@ -82,7 +82,11 @@ def headline(document: dict[str, Any]) -> str:
     parts = [found["server"], f"CPython {found['python']}", f"{found['cores']} cores shared by server and client"]
     if document.get("libpq"):
         # Drivers of one package are in one process each, with the same libpq.
-        versions = {driver.partition("-")[0]: version // 10_000 for driver, version in document["libpq"].items()}
+        versions = {
+            driver.partition("-")[0]: version // 10_000
+            for driver, version in document["libpq"].items()
+            if driver != "holisticpool-libpq18"
+        }
         parts.append("libpq of " + ", ".join(f"{name} {version}" for name, version in versions.items()))
     return "; ".join(parts)
 

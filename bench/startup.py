@@ -11,12 +11,12 @@ from typing import Any
 
 from bench.drivers import DRIVERS
 from bench.figures import Table, median, number, percent, spread
-from bench.fleet import add_driver_options, opening
+from bench.fleet import add_driver_options, environment_of, opening
 from bench.process import DriverError, DriverProcess
 from bench.results import add_output_options, note, publish
 from bench.server import Target, add_server_options, open_target
 
-POOLS = ("holisticpool", "asyncpg", "psycopg")
+POOLS = ("holisticpool", "holisticpool-libpq18", "asyncpg", "psycopg")
 ROUNDS = 9
 MS_PER_SECOND = 1_000
 
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
 def _measure(driver: str, loop: str, options: argparse.Namespace, target: Target) -> dict[str, float]:
     measured: dict[str, float] = {}
     for name, size in (("first_row_seconds", 1), ("all_open_seconds", options.pool_size)):
-        with DriverProcess(loop) as process:
+        with DriverProcess(loop, environment=environment_of(driver)) as process:
             process.ask("compile", driver=driver)
             answer = process.ask("first_row", **opening(options, driver, target) | {"size": size})
         measured |= {name: answer["first_row_seconds"], "import_seconds": answer["import_seconds"]}

@@ -23,6 +23,7 @@ VARIANTS = {
     OURS: "as it comes",
     "holisticpool-exclusive": "pipeline off",
     "holisticpool-pipelined": "pipeline auto",
+    "holisticpool-libpq18": "libpq 18",
 }
 PEER, PEER_LEASE, BARE, PSYCOPG, PSQL = "asyncpg", "asyncpg-lease", "asyncpg-bare", "psycopg", "psql"
 HEAD = ("what", "holisticpool", "asyncpg", "ratio", "spread", "others")

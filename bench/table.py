@@ -21,14 +21,17 @@ from bench.results import RESULTS, headline, note, read
 from bench.summary import PARTS, summary
 
 REHEARSAL = RESULTS / "quick"
-COMPARED = "holisticpool,holisticpool-exclusive,holisticpool-lease,asyncpg,asyncpg-lease,asyncpg-bare,psycopg,psqlpy"
+COMPARED = (
+    "holisticpool,holisticpool-exclusive,holisticpool-libpq18,holisticpool-lease,"
+    "asyncpg,asyncpg-lease,asyncpg-bare,psycopg,psqlpy"
+)
 
 Step = tuple[ModuleType, str, str]
 STEPS: dict[str, Step] = {
     "instructions": (
         instructions,
-        "--drivers holisticpool,holisticpool-exclusive,asyncpg,asyncpg-bare",
-        "--drivers holisticpool,asyncpg --workloads row",
+        "--drivers holisticpool,holisticpool-exclusive,holisticpool-libpq18,asyncpg,asyncpg-bare",
+        "--drivers holisticpool,holisticpool-libpq18,asyncpg --workloads row",
     ),
     "throughput": (
         compare,

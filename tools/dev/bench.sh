@@ -9,6 +9,13 @@ esac
 install_wanted
 ensure_venv "$DEV/venv-bench" "$python" test bench
 ensure_build main "$DEV/venv-bench" || fail "the build failed"
+HOLISTICPOOL_BENCH_LIBPQ18=$DEV/build/bench18/lib
+export HOLISTICPOOL_BENCH_LIBPQ18
+(
+    PG_CONFIG=$(embedded_pg_config "$DEV/venv-bench")
+    export PG_CONFIG
+    ensure_build bench18 "$DEV/venv-bench"
+) || fail "the build with libpq 18 failed"
 # Safe path: `-m` would put the checkout, whose holisticpool has no extension, before the build.
 export PYTHONSAFEPATH=1 PYTHONPATH="$DEV/build/main/lib:$root"
 exec "$DEV/venv-bench/bin/python" -m bench "$@"
