@@ -18,6 +18,8 @@ from typing import Any
 
 import holisticpool
 from holisticpool import Connection, Pool, _core, exceptions
+from holisticpool.cursor import CursorIterator
+from holisticpool.prepared_stmt import PreparedStatement
 
 MOST_ALLOCATIONS = 120
 ANSWER_TIMEOUT_S = 60
@@ -70,6 +72,15 @@ def drive(operation: Operation, failing: Failing, fd: int, read: Callable[[Any],
     except StopIteration as stop:
         return stop.value
     raise AssertionError("the operation paused again")
+
+
+def anext_of(iterator: Any) -> Any:
+    """The next row of an iterator that has one ready."""
+    try:
+        iterator.__anext__().send(None)
+    except StopIteration as stop:
+        return stop.value
+    raise AssertionError("the row was not ready")
 
 
 class Bare(_core.Pool):
@@ -140,6 +151,55 @@ async def attempt(pool: Pool, kind: str, failing: Failing) -> None:
     elif kind == "executemany":
         async with pool.acquire() as connection:
             assert run(connection.executemany("SELECT $1::int, $2::text", [(1, "a"), (2, None)])) in (MemoryError, None)
+    elif kind == "executemany in portions":
+        async with pool.acquire() as connection:
+            await connection.executemany("SELECT $1::int", [(0,)])
+            operation = _core.Connection.executemany(connection, "SELECT $1::int", [(1,), (2,)])
+            operation._in_portions()
+            try:
+                failing.call(operation.send, None)
+                raise AssertionError("the first portion was not taken")
+            except StopIteration as stop:
+                assert stop.value is True
+                try:
+                    failing.call(lambda _: operation._feed([(3,), (4,)], False), None)
+                    assert drive(operation, failing, fd, read) is None
+                except MemoryError:
+                    pass
+            except MemoryError:
+                pass
+            finally:
+                operation.close()
+    elif kind == "fetchmany":
+        async with pool.acquire() as connection:
+            rows = run(connection.fetchmany("SELECT $1::int, $2::text", [(1, "a"), (2, None)]))
+            assert rows is MemoryError or [tuple(row) for row in rows] == [(1, "a"), (2, None)]
+    elif kind == "prepare":
+        async with pool.acquire() as connection:
+            try:
+                text = f"SELECT $1::int /* {next(numbers)} */"
+                statement = failing.call(lambda _: connection._prepare(PreparedStatement, text, None, None), None)
+            except MemoryError:
+                return
+            assert run(statement._describe(None)) in (MemoryError, None)
+            await connection.fetchval("SELECT 1")
+    elif kind == "prepared":
+        async with pool.acquire() as connection:
+            statement = await connection.prepare("SELECT $1::int AS n")
+            rows = run(statement.fetch(5000))
+            assert rows is MemoryError or [tuple(row) for row in rows] == [(5000,)]
+    elif kind == "cursor":
+        async with pool.acquire() as connection, connection.transaction():
+            sql, declare = "SELECT $1::int AS n", "DECLARE c NO SCROLL CURSOR FOR SELECT $1::int AS n"
+            rows = run(connection._cursor(sql, (5000,), declare, "FETCH 5 FROM c", True, None, None))
+            if rows is not MemoryError:
+                assert [tuple(row) for row in rows] == [(5000,)]
+                iterator = connection._rows(CursorIterator)
+                try:
+                    iterator._put([*rows, 1, 2])
+                    assert failing.call(anext_of, iterator) == 1
+                except MemoryError:
+                    pass
     elif kind == "acquire":
         connection = run(pool.acquire())
         if connection is not MemoryError:
