@@ -464,9 +464,12 @@ pool_terminate(PyObject *object, PyObject *unused)
         Py_RETURN_NONE;
     }
     if (!self->finished) {
+        hp_codec_state *state = &self->state->codec;
+        hp_codec_sets_hold(state);
         hp_pool_terminate(self->engine);
         self->finished = true;
         hp_loop_stop_reading(self);
+        hp_codec_sets_let_go(state);
     }
     Py_RETURN_NONE;
 }

@@ -65,6 +65,20 @@ async def test_json_is_used_inside_of_composite_types(dsn: str, schema: str) -> 
             assert item == (1, VALUE, 0.1)
 
 
+async def test_json_is_used_by_prepared_statements_cursors_streams_and_copy(dsn: str) -> None:
+    async with holisticpool.create_pool(dsn, min_size=1, max_size=1, json="stdlib", numeric="float") as pool:
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute("CREATE TABLE copied_json (a jsonb, n numeric)")
+            rows = [(VALUE, 1.1), (None, None)]
+            assert await connection.copy_records_to_table("copied_json", records=rows) == "COPY 2"
+            assert await connection.fetch("SELECT * FROM copied_json") == rows
+            assert [tuple(row) async for row in connection.cursor("SELECT * FROM copied_json")] == rows
+            statement = await connection.prepare("SELECT $1::jsonb")
+            assert await statement.fetchval(VALUE) == VALUE
+            await connection.execute("DROP TABLE copied_json")
+        assert [row["a"] async for row in pool.stream("SELECT $1::jsonb AS a", VALUE)] == [VALUE]
+
+
 async def test_json_by_connect(dsn: str) -> None:
     connection = await holisticpool.connect(dsn, json="stdlib")
     assert await connection.fetchval("SELECT $1::jsonb", VALUE) == VALUE
