@@ -179,7 +179,7 @@ class CopyConnection(_core.Connection):
             try:
                 return await copy_data.copy_in(copy, copy_data.feed_file(file))
             finally:
-                await file.close()
+                file.abandon()
         if hasattr(source, "read"):
             return await copy_data.copy_in(copy, copy_data.feed_file(copy_data.File(source)))
         if isinstance(source, AsyncIterable):
@@ -240,7 +240,7 @@ class CopyConnection(_core.Connection):
             try:
                 status = await copy_data.copy_to_file(copy, file)
             except BaseException:
-                await file.close()
+                file.abandon()
                 raise
             await file.close()
             return status

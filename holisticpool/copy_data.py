@@ -257,9 +257,13 @@ class File:
         await self._run(_write_all, self._file, data)
 
     async def close(self) -> None:
-        """Close the file; what that fails with is raised where nothing is under way any more."""
+        """Close the file, and raise what that fails with."""
+        await self._run(self._file.close)
+
+    def abandon(self) -> None:
+        """Close the file, as soon as nothing is under way; it has no buffer that would be written."""
         if self._call is None or self._call.done():
-            await self._run(self._file.close)
+            self._file.close()
         else:
             self._call.add_done_callback(lambda _: self._file.close())
 

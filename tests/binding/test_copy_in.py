@@ -400,6 +400,29 @@ async def test_abandoned_coroutine_takes_its_data_back(conn: Connection, target:
     assert await conn.fetchval(f"SELECT count(*) FROM {target}") == 0
 
 
+async def test_cancelled_while_a_file_is_read_closes_it_after_that(
+    conn: Connection, target: str, tmp_path: Path
+) -> None:
+    def is_open() -> bool:
+        return any(os.path.realpath(f"/proc/self/fd/{fd}") == path for fd in os.listdir("/proc/self/fd") if fd != other)
+
+    path = os.path.realpath(tmp_path / "fifo")
+    os.mkfifo(path)
+    writer = os.open(path, os.O_RDWR)
+    other = str(writer)
+    copying = asyncio.create_task(conn.copy_to_table(target, source=path))
+    while not is_open():
+        await asyncio.sleep(0.001)
+    copying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await copying
+    os.write(writer, LINES)  # lets the thread go that reads
+    while is_open():
+        await asyncio.sleep(0.001)
+    os.close(writer)
+    assert await rows_of(conn, target) == []
+
+
 # ---- memory and flow ----
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -73,7 +73,45 @@ async def with_timeout(pool: holisticpool.Pool, chance: random.Random, i: int) -
         assert await pool.fetchval("SELECT $1::int + 6 FROM pg_sleep($2)", i, pause, timeout=0.003) == i + 6
 
 
-VICTIMS: list[Victim] = [fetch, fetch_new_text, acquire, lease, transaction, batch, touch, with_timeout]
+async def copy_in(pool: holisticpool.Pool, chance: random.Random, i: int) -> None:
+    async def records() -> AsyncIterator[tuple[int]]:
+        for n in range(1, 4000):
+            yield (i * 10_000 + n,)
+            yield (-(i * 10_000 + n),)
+            if n % 1000 == 0:
+                await asyncio.sleep(0)
+
+    given: Any = records() if chance.random() < 0.5 else [(n,) for n in range(-2000, 2001)]
+    copied = await pool.copy_records_to_table("cancelled", records=given)
+    assert copied in ("COPY 7998", "COPY 4001")
+
+
+async def copy_out(pool: holisticpool.Pool, chance: random.Random, i: int) -> None:
+    rows = 0
+
+    async def write(data: bytes) -> None:
+        nonlocal rows
+        rows += data.count(b"\n")
+        await asyncio.sleep(0)
+
+    count = chance.randrange(5000)
+    query = "SELECT repeat('x', 100) FROM generate_series(1, $1::int)"
+    assert await pool.copy_from_query(query, count, output=write) == f"COPY {count}"
+    assert rows == count
+
+
+VICTIMS: list[Victim] = [
+    fetch,
+    fetch_new_text,
+    acquire,
+    lease,
+    transaction,
+    batch,
+    touch,
+    with_timeout,
+    copy_in,
+    copy_out,
+]
 
 
 async def run_and_cancel(pool: holisticpool.Pool, victims: list[Victim], seed: int, count: int) -> int:
