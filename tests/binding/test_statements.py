@@ -197,8 +197,8 @@ async def test_fetchval_of_a_column_that_is_not_there_is_an_index_error(pool: Po
     assert await pool.fetchval("SELECT 1") == 1
 
 
-@pytest.mark.parametrize("column, error", [("a", TypeError), (1.0, TypeError), (None, TypeError), (10**30, IndexError)])
-async def test_fetchval_column_must_be_an_index(pool: Pool, column: Any, error: type[Exception]) -> None:
+@pytest.mark.parametrize("column, error", [("a", KeyError), (1.0, TypeError), (None, TypeError), (10**30, IndexError)])
+async def test_fetchval_column_must_be_an_index_or_a_name(pool: Pool, column: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         await pool.fetchval("SELECT 1", column=column)
 
