@@ -49,6 +49,7 @@ typedef struct call {
     /* what has become of it */
     bool abandoned;
     int done, released, described, looked_up, bound, renewed, ready;
+    int hungry, parts; /* BATCH: asked for more sets, gave the rows of one */
     size_t copied; /* COPY: bytes of rows since it was paused last */
     size_t rows_copied;
     int order; /* its done() was the so-manieth of the driver */
@@ -182,6 +183,24 @@ driver_bind_set(hp_request *req, int i)
     req->params = (hp_params){.n = 1, .values = c->values};
 }
 
+static inline void
+driver_hungry(hp_request *req)
+{
+    call *c = req->user;
+    REQUIRE(c->done == 0 && c->released == 0 && req->hungry && req->portion_sent == req->sets);
+    c->hungry++;
+}
+
+static inline hp_bind_result
+driver_part(hp_request *req, const PGresult *rows)
+{
+    call *c = req->user;
+    REQUIRE(c->done == 0 && c->released == 0 && !c->abandoned);
+    c->parts++;
+    c->rows += PQntuples(rows);
+    return HP_READY;
+}
+
 static inline hp_stmt *
 driver_renew(hp_request *req)
 {
@@ -225,7 +244,7 @@ driver_done(hp_request *req, PGresult *result, const hp_error *err)
         REQUIRE(result != NULL);
         /* The binding reads such an answer by the description, without looking. */
         REQUIRE(!req->as_described || PQresultStatus(result) != PGRES_TUPLES_OK || hp_stmt_returns(req->stmt, result));
-        c->rows = PQntuples(result);
+        c->rows = req->collects ? c->rows : PQntuples(result);
         snprintf(c->tag, sizeof c->tag, "%s", PQcmdStatus(result));
         if (c->rows > 0 && PQnfields(result) > 0) {
             snprintf(c->value, sizeof c->value, "%s", PQgetvalue(result, 0, 0));
@@ -394,6 +413,8 @@ static const hp_callbacks driver_callbacks = {
     .looked_up = driver_looked_up,
     .bind = driver_bind,
     .bind_set = driver_bind_set,
+    .hungry = driver_hungry,
+    .part = driver_part,
     .renew = driver_renew,
     .done = driver_done,
     .released = driver_released,
