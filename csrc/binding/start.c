@@ -49,6 +49,11 @@ hp_record_class_of(PoolObject *pool, PyObject *object)
                      "record_class is expected to be a subclass of holisticpool.Record, got %R", object);
         return NULL;
     }
+    PyTypeObject *record = pool->state->record.RecordType;
+    if (((PyTypeObject *)object)->tp_new != record->tp_new || ((PyTypeObject *)object)->tp_init != record->tp_init) {
+        PyErr_SetString(pool->state->errors.InterfaceError, "record_class must not redefine __new__ or __init__");
+        return NULL;
+    }
     return (PyTypeObject *)object;
 }
 

@@ -70,6 +70,20 @@ async def fetchval_of_a_column_that_is_not_there(driver: Any, pool: Any, conn: A
     return await conn.fetchval("SELECT 1 AS a", column="b")
 
 
+def redefining(driver: Any, method: str) -> type:
+    return type("Redefining", (driver.Record,), {method: lambda *args: None})
+
+
+@same_text
+async def record_class_of_a_call_that_redefines_new(driver: Any, pool: Any, conn: Any) -> Any:
+    return await conn.fetch("SELECT 1 AS a", record_class=redefining(driver, "__new__"))
+
+
+@same_text
+async def record_class_of_a_call_that_redefines_init(driver: Any, pool: Any, conn: Any) -> Any:
+    return await conn.fetchrow("SELECT 1 AS a", record_class=redefining(driver, "__init__"))
+
+
 @same_text
 async def address_for_instrumentations(driver: Any, pool: Any, conn: Any) -> Any:
     return conn._addr, conn._params.user, conn._params.database
