@@ -88,6 +88,7 @@ class Connection(CopyConnection, ExecutingConnection, ListeningConnection):
 
     # Set by a pool that has a reset= coroutine of the user's, to run it on close().
     _release_hook: Callable[..., Awaitable[None]] | None = None
+    _acquire_timeout: float | None = None
     _started: list[Transaction] | None = None
 
     # Names of asyncpg's own that programs are known to look at.

@@ -64,12 +64,18 @@ class HookedPool(Pool):
         return cast("_core.Operation[Connection]", _Acquire(self, timeout))
 
     def release(self, connection: Connection, *, timeout: float | None = None) -> _core.Operation[None]:
-        """Run the reset coroutine, for at most *timeout* seconds, and give the lease back."""
-        if self._reset_hook is None or connection._pool is not self or connection._released:
+        """Run the reset coroutine and give the lease back.
+
+        *timeout*, in seconds, is for the coroutine; by default that of acquire().
+        A session that is closed is given back without it.
+        """
+        if self._reset_hook is None or connection._pool is not self or connection._released or connection.is_closed():
             return super().release(connection, timeout=timeout)
         return cast("_core.Operation[None]", self._release(connection, timeout))
 
     async def _release(self, connection: Connection, timeout: float | None) -> None:
+        if timeout is None:
+            timeout = connection._acquire_timeout
         task = self._releases.get(connection)
         if task is None:
             # As asyncpg: listeners end before the hook runs.
@@ -111,6 +117,7 @@ class HookedPool(Pool):
             connection = await super().acquire(timeout=timeout)
         if self._reset_hook is not None:
             connection._release_hook = self.release
+            connection._acquire_timeout = None if isinstance(timeout, Unset) else timeout
         if self._setup_hook is not None:
             try:
                 left = None if deadline is None else max(deadline - loop.time(), 0.0)

@@ -54,7 +54,11 @@ int
 hp_connection_give_back(ConnectionObject *self)
 {
     hp_conn *conn = self->conn;
-    if (conn == NULL || self->in_init) {
+    if (self->in_init) {
+        return 0;
+    }
+    if (conn == NULL) {
+        self->ended = self->ended && self->lease == 0; /* a lease that was terminated is released now */
         return 0;
     }
     if (self->pool->generation != hp_fork_generation || conn->lease != self->lease) {
@@ -67,7 +71,7 @@ hp_connection_give_back(ConnectionObject *self)
     hp_codec_sets_hold(state);
     hp_pool_release(conn);
     hp_codec_sets_let_go(state);
-    return hp_listeners_warn(self, left);
+    return self->ended ? 0 : hp_listeners_warn(self, left);
 }
 
 void
@@ -332,6 +336,10 @@ hp_connection_terminate(ConnectionObject *self)
     if (self->pool->dedicated) {
         hp_connection_release(self);
         hp_pool_terminate(self->pool->engine);
+    } else if (!self->in_init) {
+        /* Another session may take its place, whether or not it is ever released. */
+        self->ended = true;
+        hp_connection_release(self);
     }
     hp_codec_sets_let_go(state);
 }

@@ -31,7 +31,7 @@ hp_prepared_check(PreparedObject *self, const char *method)
     if (hp_pool_check(connection->pool) < 0) {
         return -1;
     }
-    if (connection->conn == NULL && !connection->pool->dedicated) {
+    if (connection->conn == NULL && !connection->pool->dedicated && !connection->ended) {
         problem = "has been released back to the pool";
     } else if (connection->conn == NULL || connection->conn->state != HP_CONN_READY) {
         problem = "is closed";

@@ -125,7 +125,7 @@ typedef struct ConnectionObject {
     hp_conn *conn;       /* NULL: released */
     uint64_t lease;      /* conn->lease at the time */
     bool in_init;        /* with the init hook: given back by loop.c */
-    bool ended;          /* stands for a session that has ended outside of a lease */
+    bool ended;          /* stands for a session that is closed: terminated, or ended outside of a lease */
     PyObject *listeners; /* listeners.h; or NULL */
 } ConnectionObject;
 
