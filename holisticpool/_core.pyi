@@ -113,6 +113,8 @@ class _Stats(TypedDict):
     wait: _Latency
     query: _Latency
     resets: int
+    pipelined: int  # statements sent behind others on their connection
+    resent: int  # ... sent again on another, since their turn did not come
     last_connect_ok: bool
     last_error: str | None  # without passwords
     last_error_at: float | None  # Unix time
@@ -142,6 +144,7 @@ class Pool:
         record_class: type[Record],
         connection_class: type[Connection],
         dedicated: bool,
+        pipeline: int,  # statements in flight on a connection; 0: one; -1: as many as the round trip asks for
     ) -> None: ...
     @property
     def _loop(self) -> asyncio.AbstractEventLoop | None: ...

@@ -20,6 +20,10 @@ class Unset(enum.Enum):
 
 UNSET: Final = Unset.UNSET
 
+# What _core.Pool takes for pipeline="off" and "auto".
+PIPELINE_OFF: Final = 0
+PIPELINE_AUTO: Final = -1
+
 
 def check_size(name: str, value: object, *, at_least: int) -> int:
     """*value* where it is an integer of at least *at_least*; else ClientConfigurationError."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from holisticpool.check import UNSET, Unset, check_seconds, check_size, check_timeout
+from holisticpool.check import PIPELINE_AUTO, PIPELINE_OFF, UNSET, Unset, check_seconds, check_size, check_timeout
 from holisticpool.conninfo import ConnectConfig, connect_config, has_application_name
 from holisticpool.exceptions import ClientConfigurationError
 
@@ -46,6 +46,7 @@ DEFAULT_ACQUIRE_TIMEOUT_S: Final = 30.0
 DEFAULT_MAX_LIFETIME_S: Final = 3600.0
 
 RESET_MODES: Final = ("touched", "always")
+PIPELINE_MOST: Final = 64
 
 # Keywords that say which server: with one of them given, DATABASE_URL does not
 # apply, or its password would be sent to the server that the keyword names.
@@ -73,6 +74,7 @@ class PoolConfig:
     acquire_timeout: float | None
     max_waiters: int
     reset: str
+    pipeline: int  # as _core.Pool takes it
 
     @property
     def has_address(self) -> bool:
@@ -95,6 +97,7 @@ def pool_config(
     command_timeout: float | None | Unset = UNSET,
     max_waiters: int | Unset = UNSET,
     reset: str | Unset = UNSET,
+    pipeline: str | int | Unset = UNSET,
     environ: Mapping[str, str] | None = None,
     **connect_kwargs: Any,
 ) -> PoolConfig:
@@ -138,6 +141,7 @@ def pool_config(
         ),
         max_waiters=source.pick("max_waiters", max_waiters, _not_negative, 0),
         reset=source.pick("reset", reset, _reset_mode, "touched"),
+        pipeline=PIPELINE_AUTO if isinstance(pipeline, Unset) else _pipeline("pipeline", pipeline),
     )
 
 
@@ -246,6 +250,18 @@ def _positive(name: str, value: object) -> int:
 
 def _not_negative(name: str, value: object) -> int:
     return check_size(name, value, at_least=0)
+
+
+def _pipeline(name: str, value: object) -> int:
+    if value == "off":
+        return PIPELINE_OFF
+    if value == "auto":
+        return PIPELINE_AUTO
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= PIPELINE_MOST:
+        raise ClientConfigurationError(
+            f"{name} is expected to be 'off', 'auto' or a depth from 1 to {PIPELINE_MOST}, got {value!r}"
+        )
+    return value
 
 
 def _reset_mode(name: str, value: object) -> str:

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, cast
 
 from holisticpool import _core, connect_utils
-from holisticpool.check import UNSET, Unset
+from holisticpool.check import PIPELINE_OFF, UNSET, Unset
 from holisticpool.codecs import FORMATS, TypeCodec, codec_choices
 from holisticpool.conninfo import Password, connect_config
 from holisticpool.copy import CopyConnection
@@ -464,6 +464,7 @@ async def connect(
         record_class=record_class,
         connection_class=connection_class,
         dedicated=True,
+        pipeline=PIPELINE_OFF,
     )
     pool._choose_codecs(*codecs)
     if source.is_constant:

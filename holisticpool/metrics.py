@@ -34,6 +34,8 @@ _NO_POOL: dict[str, Any] = {
     "connection_errors": 0,
     "recycled": {"max_queries": 0, "idle": 0, "lifetime": 0, "broken": 0},
     "resets": 0,
+    "pipelined": 0,
+    "resent": 0,
 }
 
 
@@ -71,4 +73,6 @@ def metrics_of(stats: _core._Stats | None) -> dict[str, Any]:
         "connection_errors": stats["connection_errors"],
         "recycled": dict(stats["recycled"]),
         "resets": stats["resets"],
+        "pipelined": stats["pipelined"],
+        "resent": stats["resent"],
     }

@@ -92,6 +92,7 @@ class Pool(CopyPool):
         acquire_timeout: float | None | Unset = UNSET,
         command_timeout: float | None | Unset = UNSET,
         max_waiters: int | Unset = UNSET,
+        pipeline: str | int | Unset = UNSET,
         connect: Connect | None = None,
         setup: Hook | None = None,
         init: Hook | None = None,
@@ -134,6 +135,7 @@ class Pool(CopyPool):
             acquire_timeout=acquire_timeout,
             command_timeout=command_timeout,
             max_waiters=max_waiters,
+            pipeline=pipeline,
             reset=reset if isinstance(reset, str) else UNSET,
             **connect_kwargs,
         )
@@ -197,6 +199,7 @@ class Pool(CopyPool):
             record_class=self._record_class,
             connection_class=self._connection_class,
             dedicated=False,
+            pipeline=config.pipeline,
         )
         self._choose_codecs(*self._codecs)
         if self._connect_hook is not None:
@@ -360,6 +363,7 @@ def create_pool(
     acquire_timeout: float | None | Unset = UNSET,
     command_timeout: float | None | Unset = UNSET,
     max_waiters: int | Unset = UNSET,
+    pipeline: str | int | Unset = UNSET,
     connect: Connect | None = None,
     setup: Hook | None = None,
     init: Hook | None = None,
@@ -388,6 +392,9 @@ def create_pool(
     acquire_timeout: seconds to wait for a free connection; None waits for ever.
     command_timeout: seconds for each statement; None is for ever.
     max_waiters: tasks that may wait for a connection; 0 is without limit.
+    pipeline: how single statements of the pool's own methods share connections
+        (docs/pipelining.md): "off", each has one to itself; "auto", short reads go
+        out behind each other, as deep as the round trip asks for; or a depth.
     connect: a coroutine function that is called in place of connect() for each
         new connection, as ``connect(dsn, loop=..., connection_class=...,
         record_class=..., **connect_kwargs)``, and returns what connect() returned
@@ -422,6 +429,7 @@ def create_pool(
         command_timeout=command_timeout,
         max_waiters=max_waiters,
         connect=connect,
+        pipeline=pipeline,
         setup=setup,
         init=init,
         reset=reset,

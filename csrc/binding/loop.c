@@ -26,7 +26,7 @@ report_of(PoolObject *pool)
     const hp_pool *engine = pool->engine;
     return (hp_pool_report){
         .leased = hp_pool_count(engine, HP_USE_LEASED),
-        .waiting = engine->waiters.count,
+        .waiting = hp_pool_waiting(engine),
         .max_size = engine->config.max_size,
         .longest_lease = hp_pool_longest_lease(engine),
         .attempts = engine->failures,

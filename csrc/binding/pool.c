@@ -9,6 +9,7 @@
 
 #include "binding/listeners.h"
 #include "engine/conninfo.h"
+#include "engine/route.h"
 
 #include <string.h>
 
@@ -155,6 +156,7 @@ pool_init(PyObject *object, PyObject *args, PyObject *kwargs)
                             "record_class",
                             "connection_class",
                             "dedicated",
+                            "pipeline",
                             NULL};
     PoolObject *self = (PoolObject *)object;
     PyObject *loop, *acquire_timeout, *command_timeout, *connect_timeout, *record_class, *connection_class;
@@ -165,11 +167,11 @@ pool_init(PyObject *object, PyObject *args, PyObject *kwargs)
     const char *reset;
     hp_pool_config config;
     memset(&config, 0, sizeof config);
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O$iiiKddOOOiidnsOOp:Pool", names, &loop, &config.init_size,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O$iiiKddOOOiidnsOOpi:Pool", names, &loop, &config.init_size,
                                      &config.min_size, &config.max_size, &max_queries, &max_idle, &max_lifetime,
                                      &acquire_timeout, &command_timeout, &connect_timeout, &config.max_waiters,
                                      &cache_size, &statement_lifetime, &cacheable, &reset, &record_class,
-                                     &connection_class, &dedicated)) {
+                                     &connection_class, &dedicated, &config.pipeline)) {
         return -1;
     }
     if (self->engine != NULL) {
@@ -182,7 +184,8 @@ pool_init(PyObject *object, PyObject *args, PyObject *kwargs)
         return -1;
     }
     if (config.min_size < 0 || config.max_size < 1 || config.min_size > config.init_size ||
-        config.init_size > config.max_size || config.max_waiters < 0 || cache_size < 0) {
+        config.init_size > config.max_size || config.max_waiters < 0 || cache_size < 0 ||
+        config.pipeline < HP_PIPELINE_AUTO) {
         PyErr_SetString(PyExc_ValueError, "sizes must satisfy 0 <= min_size <= init_size <= max_size, 1 <= max_size");
         return -1;
     }
@@ -678,19 +681,20 @@ pool_stats(PyObject *object, PyObject *unused)
 #define COUNT(member) #member, (unsigned long long)stats->member
     return Py_BuildValue(
         "{s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:s,"
-        "s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,"
+        "s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,"
         "s:N,s:N,s:N,s:N,s:O,s:N,s:N,s:d}",
         "size", hp_pool_connected(engine), "idle", engine->idle_count, "leased", hp_pool_count(engine, HP_USE_LEASED),
         "busy", hp_pool_count(engine, HP_USE_STATEMENT), "connecting",
         hp_pool_count(engine, HP_USE_OPENING) + hp_pool_count(engine, HP_USE_INIT), "resetting",
-        hp_pool_count(engine, HP_USE_SETTLING), "waiters", engine->waiters.count, "min_size", engine->config.min_size,
+        hp_pool_count(engine, HP_USE_SETTLING), "waiters", hp_pool_waiting(engine), "min_size", engine->config.min_size,
         "max_size", engine->config.max_size, "state", STATES[engine->state], COUNT(acquisitions), COUNT(reused),
         COUNT(acquire_timeouts), COUNT(query_timeouts), COUNT(cancellations), COUNT(rejected), COUNT(queries),
-        COUNT(connects), COUNT(connection_errors), COUNT(resets), "recycled", recycled_dict(stats), "errors_by_class",
-        errors_dict(stats), "wait", histogram_dict(&stats->wait), "query", histogram_dict(&stats->query),
-        "last_connect_ok", engine->last_connect_ok ? Py_True : Py_False, "last_error", last_error_text(engine),
-        "last_error_at", engine->last_error_at == 0 ? Py_NewRef(Py_None) : PyFloat_FromDouble(engine->last_error_at),
-        "longest_lease", hp_pool_longest_lease(engine));
+        COUNT(connects), COUNT(connection_errors), COUNT(resets), COUNT(pipelined), COUNT(resent), "recycled",
+        recycled_dict(stats), "errors_by_class", errors_dict(stats), "wait", histogram_dict(&stats->wait), "query",
+        histogram_dict(&stats->query), "last_connect_ok", engine->last_connect_ok ? Py_True : Py_False, "last_error",
+        last_error_text(engine), "last_error_at",
+        engine->last_error_at == 0 ? Py_NewRef(Py_None) : PyFloat_FromDouble(engine->last_error_at), "longest_lease",
+        hp_pool_longest_lease(engine));
 #undef COUNT
 }
 

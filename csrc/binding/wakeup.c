@@ -110,10 +110,10 @@ schedule_rest(PyObject *batch, Py_ssize_t done)
     PyErr_Restore(type, value, traceback);
 }
 
-static PyObject *
-run_batch(PyObject *batch, PyObject *unused)
+/* Steps of tasks mostly: what they ask for next is sent together. */
+static int
+run_triples(PyObject *batch)
 {
-    (void)unused;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(batch); i += TRIPLE) {
         PyObject *callback = PyList_GET_ITEM(batch, i + CALLBACK);
         PyObject *op = PyList_GET_ITEM(batch, i + OPERATION);
@@ -122,9 +122,30 @@ run_batch(PyObject *batch, PyObject *unused)
         }
         if (PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
             schedule_rest(batch, i + TRIPLE);
-            return NULL;
+            return -1;
         }
         report(callback, (OperationObject *)op);
+    }
+    return 0;
+}
+
+static PyObject *
+run_batch(PyObject *batch, PyObject *unused)
+{
+    (void)unused;
+    PyObject *pool = Py_NewRef(((OperationObject *)PyList_GET_ITEM(batch, OPERATION))->pool);
+    hp_pool *engine = ((PoolObject *)pool)->engine;
+    hp_pool_cork(engine);
+    int rc = run_triples(batch);
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (((PoolObject *)pool)->generation == hp_fork_generation) { /* else the sockets are the parent's */
+        hp_pool_uncork(engine);
+    }
+    PyErr_Restore(type, value, traceback);
+    Py_DECREF(pool);
+    if (rc < 0) {
+        return NULL;
     }
     Py_RETURN_NONE;
 }

@@ -131,7 +131,10 @@ hp_conn_let_go(hp_conn *conn, hp_request *req)
     req->result = req->failure = NULL;
     req->state = HP_REQ_DONE;
     req->conn = NULL;
-    if (req->kind != HP_REQ_INTERNAL) {
+    if (req->kind == HP_REQ_GHOST) {
+        hp_stmt_unref(req->stmt);
+        free(req);
+    } else if (req->kind != HP_REQ_INTERNAL) {
         conn->env->up->released(req);
     }
 }
@@ -199,6 +202,8 @@ hp_conn_finish(hp_conn *conn, hp_request *req, const hp_error *err)
     hp_env *env = conn->env;
     hp_error encoding;
     hp_request_remove(&conn->inflight, req);
+    conn->load -= req->load;
+    req->state = HP_REQ_DONE; /* what runs from here on cannot abandon it any more */
     if (req->kind == HP_REQ_INTERNAL) {
         finish_internal(conn, req);
         return;
@@ -223,6 +228,9 @@ hp_conn_finish(hp_conn *conn, hp_request *req, const hp_error *err)
     } else {
         /* The session takes its next request before this answer is decoded:
          * the server works meanwhile. */
+        if (env->pipeline > 0) {
+            env->owner->answered(conn, req);
+        }
         check_free(conn);
     }
     if (err != NULL) {
@@ -238,6 +246,9 @@ hp_conn_finish(hp_conn *conn, hp_request *req, const hp_error *err)
 int
 hp_conn_flush(hp_conn *conn)
 {
+    if (hp_conn_defer_flush(conn)) {
+        return 0;
+    }
     int rc = PQflush(conn->pg);
     if (rc < 0) {
         hp_conn_break_sending(conn);
@@ -300,16 +311,17 @@ statement_timed_out(hp_timer *timer, hp_time now)
     hp_conn_withdraw(conn, req, &err);
 }
 
-static void
-send_now(hp_conn *conn, hp_request *req)
+void
+hp_conn_send(hp_conn *conn, hp_request *req)
 {
     conn->in_transaction = hp_conn_in_transaction(conn);
     hp_request_push(&conn->inflight, req);
+    conn->load += req->load;
     hp_phase_start(conn, req);
 }
 
-void
-hp_conn_submit(hp_conn *conn, hp_request *req)
+bool
+hp_conn_accept(hp_conn *conn, hp_request *req)
 {
     hp_time now = hp_now();
     hp_time at = req->command_timeout == HP_NEVER ? HP_NEVER : now + req->command_timeout;
@@ -327,10 +339,19 @@ hp_conn_submit(hp_conn *conn, hp_request *req)
         hp_conn_tell(conn, req, NULL, &err);
         hp_conn_let_go(conn, req);
         check_free(conn);
+        return false;
+    }
+    return true;
+}
+
+void
+hp_conn_submit(hp_conn *conn, hp_request *req)
+{
+    if (!hp_conn_accept(conn, req)) {
         return;
     }
     if (hp_conn_is_free(conn)) {
-        send_now(conn, req);
+        hp_conn_send(conn, req);
     } else {
         hp_request_push(&conn->pending, req);
     }
@@ -350,7 +371,7 @@ hp_conn_run_internal(hp_conn *conn, const char *script)
         hp_conn_break(conn, &err);
         return;
     }
-    send_now(conn, req);
+    hp_conn_send(conn, req);
 }
 
 const char *
@@ -389,10 +410,27 @@ start_cancel(hp_conn *conn)
     }
 }
 
+static void
+cancel_running(hp_conn *conn)
+{
+    hp_time now = hp_now();
+    conn->open_deadline = now + conn->env->cancel_timeout;
+    if (hp_timer_start(&conn->env->reactor, &conn->timer, now + CANCEL_AGAIN_US) < 0) {
+        give_up_cancel(conn);
+        return;
+    }
+    start_cancel(conn);
+}
+
+void
+hp_conn_cancel_first(hp_conn *conn)
+{
+    cancel_running(conn);
+}
+
 void
 hp_conn_abandon(hp_conn *conn, hp_request *req)
 {
-    hp_time now = hp_now();
     hp_timer_stop(&conn->env->reactor, &req->timer);
     req->abandoned = true;
     if (is_pending(conn, req)) {
@@ -406,21 +444,29 @@ hp_conn_abandon(hp_conn *conn, hp_request *req)
             return;
         }
     }
-    conn->open_deadline = now + conn->env->cancel_timeout;
-    if (hp_timer_start(&conn->env->reactor, &conn->timer, now + CANCEL_AGAIN_US) < 0) {
-        give_up_cancel(conn);
-        return;
+    if (conn->inflight.count > 1) {
+        return; /* dropped in its turn; if that takes long, the owner sees to it */
     }
     if (req->copy == NULL || hp_copy_abandon(conn, req)) {
-        start_cancel(conn);
+        cancel_running(conn);
     }
+}
+
+static bool
+is_in_flight(const hp_conn *conn, const hp_request *req)
+{
+    const hp_request *other = conn->inflight.first;
+    while (other != NULL && other != req) {
+        other = other->next;
+    }
+    return other != NULL;
 }
 
 void
 hp_conn_withdraw(hp_conn *conn, hp_request *req, const hp_error *err)
 {
     hp_conn_tell(conn, req, NULL, err);
-    if (is_pending(conn, req) || conn->inflight.first == req) { /* the callback may have ended the session */
+    if (is_pending(conn, req) || is_in_flight(conn, req)) { /* the callback may have ended the session */
         hp_conn_abandon(conn, req);
     }
 }
@@ -479,7 +525,7 @@ check_free(hp_conn *conn)
     } else if (conn->pending.first != NULL) {
         hp_request *req = conn->pending.first;
         hp_request_remove(&conn->pending, req);
-        send_now(conn, req);
+        hp_conn_send(conn, req);
     } else {
         conn->env->owner->idle(conn);
     }

@@ -22,6 +22,8 @@
  *     paused (copy.h);
  *   - answers are taken in order: each belongs to the current step of the first
  *     request on `inflight`;
+ *   - more than one request is in flight only where all are reads in their EXECUTE
+ *     phase, each with a synchronisation point of its own (share.c);
  *   - a session is free when nothing is in flight, no cancel request is under
  *     way and no probe is due; only then owner->idle() is called.
  *
@@ -69,6 +71,11 @@ typedef struct hp_conn_owner {
     void (*idle)(struct hp_conn *conn);                        /* free, see above */
     void (*lost)(struct hp_conn *conn, const hp_error *err);   /* READY -> CLOSED, nothing in flight any more */
     void (*closed)(struct hp_conn *conn);                      /* CLOSING -> CLOSED */
+    /* A request has left `inflight`, answered; with pipelining only. */
+    void (*answered)(struct hp_conn *conn, hp_request *req);
+    /* The session was lost, for `err`, while these were waiting behind another's
+     * statement: they are the owner's now. */
+    void (*stranded)(struct hp_conn *conn, hp_request_list *reqs, const hp_error *err);
 } hp_conn_owner;
 
 /* Whether the binding is asked before a session is opened, and for what. */
@@ -89,6 +96,9 @@ typedef struct hp_env {
     int ntargets;
     hp_ask ask; /* of sessions opened from now on */
     int statement_cache_size;
+    int pipeline;            /* requests that may be in flight on a session; 0: one, and no estimates are kept */
+    int corks;               /* above 0: what goes out behind other requests is gathered */
+    struct hp_conn *unsent;  /* sessions with such */
     hp_time connect_timeout; /* of one hp_conn_open(), all addresses together */
     hp_time cancel_timeout;  /* for a cancelled statement to end, then the session is given up */
     hp_time close_timeout;   /* for the server to close its end */
@@ -129,12 +139,17 @@ typedef struct hp_conn {
     /* READY */
     hp_request_list inflight;
     hp_request_list pending; /* of the lease: wait for a cancel to be over, or for what was sent ahead */
-    bool pipeline;           /* libpq's pipeline mode is on */
-    bool copy_out;           /* rows of a refused or abandoned COPY TO STDOUT are being dropped */
-    bool in_receive;         /* hp_conn_receive() is on the stack */
-    bool in_transaction;     /* when the request that is in flight was sent: libpq does not tell meanwhile */
-    hp_cancel *cancel;       /* under way */
-    bool probe_due;          /* a cancel may still hit: one round trip before the next use */
+    hp_time load;            /* sum over inflight */
+    hp_time answered_at;     /* the last of them was answered */
+    bool slow;               /* HP_USE_STATEMENT: with one that is, or may be, slow */
+    bool is_unsent;          /* on env->unsent */
+    struct hp_conn *next_unsent;
+    bool pipeline;       /* libpq's pipeline mode is on */
+    bool copy_out;       /* rows of a refused or abandoned COPY TO STDOUT are being dropped */
+    bool in_receive;     /* hp_conn_receive() is on the stack */
+    bool in_transaction; /* when the request that is in flight was sent: libpq does not tell meanwhile */
+    hp_cancel *cancel;   /* under way */
+    bool probe_due;      /* a cancel may still hit: one round trip before the next use */
     bool has_backend_key;
     int backend_key;          /* a secret of the session's (backend_key.h) */
     char cancel_failure[256]; /* why the last cancel request could not be delivered */
@@ -176,6 +191,26 @@ int hp_conn_open(hp_conn *conn);
  * abandoned requests under way). The outcome comes through the callbacks, also
  * when sending fails. */
 void hp_conn_submit(hp_conn *conn, hp_request *req);
+
+/* ---- several requests in flight (share.c) ---- */
+
+/* May others be in flight in front of and behind this request? */
+bool hp_request_may_share(const hp_request *req);
+/* Can such a request be sent behind those that are in flight? */
+bool hp_conn_may_share(const hp_conn *conn);
+/* Send it. The outcome comes as hp_conn_submit()'s. */
+void hp_conn_share(hp_conn *conn, hp_request *req);
+/* Since when the first request in flight has had the server to itself. */
+hp_time hp_conn_head_since(const hp_conn *conn);
+/* Move the live requests behind the first one to `reqs`; their answers will be
+ * dropped. Some may stay where memory is short. */
+void hp_conn_split(hp_conn *conn, hp_request_list *reqs);
+/* Cancel the first request in flight, which is abandoned. */
+void hp_conn_cancel_first(hp_conn *conn);
+/* Gather what goes out behind other requests, so that it is sent together;
+ * nests, and the last uncork sends. */
+void hp_env_cork(hp_env *env);
+void hp_env_uncork(hp_env *env);
 
 /* Is a live (not abandoned) request in flight or pending, which another one may not wait for? */
 bool hp_conn_is_busy(const hp_conn *conn);

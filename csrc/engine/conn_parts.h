@@ -1,6 +1,6 @@
 /*
- * conn_parts.h - what the files of a session (conn.c, connect.c, copy.c, ending.c)
- * need of each other and nobody else may call.
+ * conn_parts.h - what the files of a session (conn.c, connect.c, copy.c, share.c,
+ * ending.c) need of each other and nobody else may call.
  */
 #ifndef HP_CONN_PARTS_H
 #define HP_CONN_PARTS_H
@@ -15,6 +15,19 @@ void hp_conn_tell(hp_conn *conn, hp_request *req, PGresult *result, const hp_err
 void hp_conn_let_go(hp_conn *conn, hp_request *req);
 /* Take every answer that libpq has whole. A callback may end the session. */
 void hp_conn_receive(hp_conn *conn);
+
+/* Push it on inflight and send its first phase. */
+void hp_conn_send(hp_conn *conn, hp_request *req);
+/* Start the timer of a request that is handed to the session. false: it has ended. */
+bool hp_conn_accept(hp_conn *conn, hp_request *req);
+
+/* ---- share.c ---- */
+
+/* May what was sent wait to be flushed? Then it is remembered. */
+bool hp_conn_defer_flush(hp_conn *conn);
+void hp_conn_forget_unsent(hp_conn *conn);
+/* The session is lost: those whose statement cannot have begun, out of inflight. */
+void hp_conn_strand(hp_conn *conn, hp_request_list *reqs);
 
 /* ---- ending.c ---- */
 

@@ -3,8 +3,8 @@
  * in a forked child. Part of conn.h.
  *
  * Each way leaves the session CLOSED (closing: CLOSING first), tells its owner,
- * and then answers the requests that were under way; nothing of the session is
- * touched after that.
+ * and then answers the requests that were under way, or gives those back whose
+ * turn had not come; nothing of the session is touched after that.
  */
 #include "engine/cancel.h"
 #include "engine/conn_parts.h"
@@ -38,6 +38,7 @@ release_session(hp_conn *conn)
         close(conn->closing_fd);
         conn->closing_fd = -1;
     }
+    hp_conn_forget_unsent(conn);
     conn->pipeline = conn->copy_out = conn->probe_due = false;
     conn->state = HP_CONN_CLOSED;
 }
@@ -166,6 +167,7 @@ void
 hp_conn_break(hp_conn *conn, const hp_error *err)
 {
     hp_conn_state was = conn->state;
+    hp_request_list stranded = {0};
     hp_error reason;
     if (was == HP_CONN_CLOSED) {
         return;
@@ -182,6 +184,9 @@ hp_conn_break(hp_conn *conn, const hp_error *err)
         return;
     }
     release_session(conn);
+    if (conn->env->pipeline > 0 && conn->use == HP_USE_STATEMENT) {
+        hp_conn_strand(conn, &stranded);
+    }
     if (was == HP_CONN_CLOSING) {
         conn->env->owner->closed(conn);
     } else {
@@ -199,6 +204,9 @@ hp_conn_break(hp_conn *conn, const hp_error *err)
         fail_request(conn, req, &reason);
     }
     hp_conn_drop_attachments(conn);
+    if (stranded.first != NULL) {
+        conn->env->owner->stranded(conn, &stranded, &reason);
+    }
 }
 
 void

@@ -12,7 +12,7 @@
  *
  * Part of pool.h; called by pool.c and through hp_conn_owner.
  */
-#include "engine/pool.h"
+#include "engine/route.h"
 
 #include "engine/prepared.h"
 
@@ -85,6 +85,7 @@ closed_for_good(hp_pool *pool)
 {
     pool->state = HP_POOL_CLOSED;
     hp_janitor_stop(pool);
+    hp_route_stop(pool);
     pool->env.up->closed(pool->env.user);
 }
 
@@ -153,7 +154,8 @@ wants_more(const hp_pool *pool)
     if (pool->state != HP_POOL_OPEN || pool->size >= pool->config.max_size || pool->config.dedicated) {
         return false;
     }
-    return pool->opening < pool->waiters.count || count_live(pool) < pool->config.min_size;
+    int waiting = hp_route_is_full_of_slow(pool) ? pool->waiters.count : hp_pool_waiting(pool);
+    return pool->opening < waiting || count_live(pool) < pool->config.min_size;
 }
 
 static void
@@ -179,7 +181,7 @@ out_of_memory(hp_pool *pool)
 static void
 plan_reopening(hp_pool *pool)
 {
-    bool waited = pool->waiters.count > 0 && pool->pause > HP_BACKOFF_WAITED_US;
+    bool waited = hp_pool_waiting(pool) > 0 && pool->pause > HP_BACKOFF_WAITED_US;
     hp_time at = pool->failed_at + (waited ? HP_BACKOFF_WAITED_US : pool->pause);
     if ((pool->reopen.slot == 0 || at < pool->reopen.at) && hp_timer_start(&pool->env.reactor, &pool->reopen, at) < 0) {
         /* Nothing would ever come back to those who wait. */
@@ -529,6 +531,7 @@ hp_pool_terminate(hp_pool *pool)
     bool was_opening = pool->state == HP_POOL_OPENING;
     pool->state = HP_POOL_CLOSED;
     hp_janitor_stop(pool);
+    hp_route_stop(pool);
     hp_error_set(&err, HP_ERR_CLOSED, "pool was terminated");
     hp_pool_fail_waiters(pool, &err);
     hp_error cut;
@@ -553,9 +556,10 @@ hp_pool_discard(hp_pool *pool, bool forked)
     }
     pool->state = HP_POOL_CLOSED;
     hp_janitor_stop(pool);
-    while (pool->waiters.first != NULL) {
-        hp_request *req = pool->waiters.first;
-        hp_request_remove(&pool->waiters, req);
+    hp_route_stop(pool);
+    while (hp_pool_waiting(pool) > 0) {
+        hp_request *req = pool->waiters.first != NULL ? pool->waiters.first : pool->held.first;
+        hp_request_remove(req->queue, req);
         hp_timer_stop(&pool->env.reactor, &req->timer);
         req->state = HP_REQ_DONE;
         pool->env.up->released(req);

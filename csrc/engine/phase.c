@@ -24,8 +24,16 @@ hp_phase_add_step(hp_request *req, hp_step step)
 }
 
 static void
-begin_phase(hp_request *req, hp_phase phase)
+begin_phase(hp_conn *conn, hp_request *req, hp_phase phase)
 {
+    if (conn->inflight.last != req) { /* its answers will come after those of the others */
+        hp_request_remove(&conn->inflight, req);
+        hp_request_push(&conn->inflight, req);
+    }
+    if (conn->env->pipeline > 0) {
+        req->began = hp_now();
+        req->alone = conn->inflight.count == 1;
+    }
     req->phase = phase;
     req->nsteps = req->step = 0;
     PQclear(req->result);
@@ -72,7 +80,7 @@ hp_phase_send_sync(hp_conn *conn, hp_request *req)
 static void
 send_describe(hp_conn *conn, hp_request *req)
 {
-    begin_phase(req, HP_PHASE_DESCRIBE);
+    begin_phase(conn, req, HP_PHASE_DESCRIBE);
     if (enter_pipeline(conn) < 0 || hp_prepared_send_closes(conn, req) < 0) {
         goto error;
     }
@@ -96,7 +104,7 @@ static void
 send_lookup(hp_conn *conn, hp_request *req)
 {
     const char *values[1] = {req->lookup_arg};
-    begin_phase(req, HP_PHASE_LOOKUP);
+    begin_phase(conn, req, HP_PHASE_LOOKUP);
     conn->unnamed = 0;
     if (enter_pipeline(conn) < 0 || !PQsendQueryParams(conn->pg, req->lookup_sql, 1, NULL, values, NULL, NULL, 0)) {
         goto error;
@@ -158,7 +166,7 @@ send_statement(hp_conn *conn, hp_request *req)
 static void
 send_execute(hp_conn *conn, hp_request *req)
 {
-    begin_phase(req, HP_PHASE_EXECUTE);
+    begin_phase(conn, req, HP_PHASE_EXECUTE);
     req->sets_sent = req->sets_done = 0;
     req->portion_sent = 0;
     req->in_block = PQtransactionStatus(conn->pg) == PQTRANS_INTRANS;
@@ -186,7 +194,7 @@ error:
 static void
 send_script(hp_conn *conn, hp_request *req)
 {
-    begin_phase(req, HP_PHASE_SCRIPT);
+    begin_phase(conn, req, HP_PHASE_SCRIPT);
     conn->unnamed = 0;
     if (req->stmt != NULL) {
         note_effects(conn, req->stmt);
@@ -202,7 +210,7 @@ send_script(hp_conn *conn, hp_request *req)
 static void
 send_closes(hp_conn *conn, hp_request *req)
 {
-    begin_phase(req, HP_PHASE_CLOSE);
+    begin_phase(conn, req, HP_PHASE_CLOSE);
     if (enter_pipeline(conn) < 0 || hp_prepared_send_closes(conn, req) < 0) {
         hp_conn_break_sending(conn);
         return;
@@ -404,6 +412,14 @@ check_columns(hp_conn *conn, hp_request *req)
     }
 }
 
+/* With others in flight libpq only says that the session is active; but where
+ * several are, none is in a transaction. */
+static bool
+is_outside_transaction(const hp_conn *conn)
+{
+    return conn->inflight.count > 1 || PQtransactionStatus(conn->pg) == PQTRANS_IDLE;
+}
+
 static void
 executed(hp_conn *conn, hp_request *req)
 {
@@ -418,7 +434,7 @@ executed(hp_conn *conn, hp_request *req)
     }
     const char *state = PQresultErrorField(req->failure, PG_DIAG_SQLSTATE);
     hp_prepared_forget(conn, req->stmt, req->prepare_failed || strcmp(state, "26000") == 0);
-    if (req->retried || req->continued || PQtransactionStatus(conn->pg) != PQTRANS_IDLE) {
+    if (req->retried || req->continued || !is_outside_transaction(conn)) {
         renew_for_others(conn, req);
         finish_with_failure(conn, req);
         return;

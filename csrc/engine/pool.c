@@ -6,6 +6,7 @@
 
 #include "engine/conninfo.h"
 #include "engine/prepared.h"
+#include "engine/route.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,6 +54,7 @@ hp_pool_new(const hp_pool_config *config, const hp_callbacks *up, void *user)
     pool->env.cancel_timeout = DEFAULT_CANCEL_TIMEOUT_US;
     pool->env.close_timeout = DEFAULT_CLOSE_TIMEOUT_US;
     hp_janitor_init(pool);
+    hp_route_init(pool, config->pipeline);
     return pool;
 }
 
@@ -97,9 +99,23 @@ hp_pool_run_reactor(hp_pool *pool)
         return;
     }
     pool->in_run = true;
+    hp_env_cork(&pool->env);
     hp_reactor_run(&pool->env.reactor);
+    hp_env_uncork(&pool->env);
     pool->in_run = false;
     reap(pool);
+}
+
+void
+hp_pool_cork(hp_pool *pool)
+{
+    hp_env_cork(&pool->env);
+}
+
+void
+hp_pool_uncork(hp_pool *pool)
+{
+    hp_env_uncork(&pool->env);
 }
 
 /* ---- idle stack ---- */
@@ -215,15 +231,84 @@ serve(hp_pool *pool, hp_conn *conn, hp_request *req, hp_time now)
     }
     count_handout(pool, conn);
     conn->use = HP_USE_STATEMENT;
+    conn->slow = pool->env.pipeline > 0 && hp_route_is_slow(pool, req);
     hp_conn_submit(conn, req);
 }
 
+/* Send a request behind those that are in flight on a session. */
 static void
-serve_first(hp_pool *pool, hp_conn *conn)
+share(hp_pool *pool, hp_conn *conn, hp_request *req, hp_time now)
+{
+    hp_timer_stop(&pool->env.reactor, &req->timer);
+    hp_histogram_add(&pool->env.stats.wait, now - req->submitted);
+    count_handout(pool, conn);
+    pool->env.stats.pipelined++;
+    hp_route_watch(pool);
+    hp_conn_share(conn, req);
+}
+
+/* Serve waiters from a session that has others' statements in flight. */
+static void
+share_with_waiters(hp_pool *pool, hp_conn *conn)
+{
+    hp_time now = hp_now();
+    while (pool->waiters.first != NULL && conn->inflight.first != NULL) {
+        hp_request *req = pool->waiters.first;
+        if (!hp_request_may_share(req) || hp_route_is_slow(pool, req) || !hp_route_has_room(pool, conn, req, now)) {
+            return;
+        }
+        hp_request_remove(&pool->waiters, req);
+        share(pool, conn, req, now);
+    }
+}
+
+/* The waiter whose turn it is, off its list; NULL: there is none that may have a session. */
+static hp_request *
+next_waiter(hp_pool *pool)
 {
     hp_request *req = pool->waiters.first;
-    hp_request_remove(&pool->waiters, req);
-    serve(pool, conn, req, hp_now());
+    if (pool->env.pipeline > 0) {
+        bool full = hp_route_is_full_of_slow(pool);
+        while (full && req != NULL && hp_route_is_slow(pool, req)) {
+            hp_request_remove(&pool->waiters, req);
+            req->queue = &pool->held;
+            hp_request_push(&pool->held, req);
+            req = pool->waiters.first;
+        }
+        if (!full && pool->held.first != NULL && (req == NULL || pool->held.first->submitted <= req->submitted)) {
+            req = pool->held.first;
+        }
+    }
+    if (req != NULL) {
+        hp_request_remove(req->queue, req);
+    }
+    return req;
+}
+
+/* Give idle sessions to waiters, as far as both go; in a pool that is closing,
+ * close what is left. */
+static void
+serve_waiters(hp_pool *pool)
+{
+    pool->in_offer = true;
+    while (pool->idle != NULL) {
+        hp_request *req = next_waiter(pool);
+        if (req == NULL) {
+            break;
+        }
+        hp_conn *conn = pool->idle;
+        hp_pool_unlink_idle(pool, conn);
+        serve(pool, conn, req, hp_now());
+        if (pool->env.pipeline > 0) {
+            share_with_waiters(pool, conn);
+        }
+    }
+    pool->in_offer = false;
+    while (pool->idle != NULL && (pool->state == HP_POOL_CLOSING || pool->state == HP_POOL_CLOSED)) {
+        hp_conn *conn = pool->idle;
+        hp_pool_unlink_idle(pool, conn);
+        hp_janitor_retire(conn);
+    }
 }
 
 /* A request can be over before serve() returns (a parameter that cannot be
@@ -237,26 +322,20 @@ hp_pool_offer(hp_conn *conn)
         push_idle(pool, conn);
         return;
     }
-    if (pool->waiters.first == NULL && pool->state == HP_POOL_OPEN) {
-        push_idle(pool, conn);
+    push_idle(pool, conn);
+    if (hp_pool_waiting(pool) == 0 && pool->state == HP_POOL_OPEN) {
         return;
     }
-    pool->in_offer = true;
-    push_idle(pool, conn);
-    while (pool->idle != NULL && pool->waiters.first != NULL) {
-        hp_conn *next = pool->idle;
-        hp_pool_unlink_idle(pool, next);
-        serve_first(pool, next);
-    }
-    pool->in_offer = false;
-    while (pool->idle != NULL && (pool->state == HP_POOL_CLOSING || pool->state == HP_POOL_CLOSED)) {
-        hp_conn *next = pool->idle;
-        hp_pool_unlink_idle(pool, next);
-        hp_janitor_retire(next);
-    }
+    serve_waiters(pool);
 }
 
 /* ---- waiting ---- */
+
+int
+hp_pool_waiting(const hp_pool *pool)
+{
+    return pool->waiters.count + pool->held.count;
+}
 
 int
 hp_pool_count(const hp_pool *pool, hp_conn_use use)
@@ -309,7 +388,7 @@ describe_wait(const hp_pool *pool, const hp_request *req, hp_error *err)
                      "no connection became free within %.3f s: %d of at most %d are leased, the longest for %.3f s, %d "
                      "are busy with single statements or a reset; waiting besides: %d",
                      waited, hp_pool_count(pool, HP_USE_LEASED), pool->config.max_size, hp_pool_longest_lease(pool),
-                     count_busy(pool), pool->waiters.count);
+                     count_busy(pool), hp_pool_waiting(pool));
         return;
     }
     hp_error_set(err, HP_ERR_DOWN, "no connection could be opened within %.3f s: %.400s", waited,
@@ -322,7 +401,7 @@ waiter_timed_out(hp_timer *timer, hp_time now)
     hp_request *req = REQUEST_OF(timer);
     hp_pool *pool = req->pool;
     hp_error err;
-    hp_request_remove(&pool->waiters, req);
+    hp_request_remove(req->queue, req);
     pool->env.stats.acquire_timeouts++;
     (void)now;
     describe_wait(pool, req, &err);
@@ -333,9 +412,9 @@ void
 hp_pool_fail_waiters(hp_pool *pool, const hp_error *err)
 {
     /* Those that come while we answer are not meant. */
-    for (int n = pool->waiters.count; n > 0 && pool->waiters.first != NULL; n--) {
-        hp_request *req = pool->waiters.first;
-        hp_request_remove(&pool->waiters, req);
+    for (int n = hp_pool_waiting(pool); n > 0 && hp_pool_waiting(pool) > 0; n--) {
+        hp_request *req = pool->waiters.first != NULL ? pool->waiters.first : pool->held.first;
+        hp_request_remove(req->queue, req);
         end_request(pool, req, err);
     }
 }
@@ -348,15 +427,15 @@ waiter_deadline(const hp_request *req)
 }
 
 static void
-wait_in_line(hp_pool *pool, hp_request *req)
+wait_in_line(hp_pool *pool, hp_request_list *queue, hp_request *req)
 {
     hp_error err;
-    if (pool->config.max_waiters > 0 && pool->waiters.count >= pool->config.max_waiters) {
+    if (pool->config.max_waiters > 0 && hp_pool_waiting(pool) >= pool->config.max_waiters) {
         pool->env.stats.rejected++;
         hp_error_set(&err, HP_ERR_TOO_MANY_WAITERS,
                      "max_waiters requests wait already (%d): %d of at most %d connections are leased, the longest for "
                      "%.3f s, %d are busy with single statements or a reset",
-                     pool->waiters.count, hp_pool_count(pool, HP_USE_LEASED), pool->config.max_size,
+                     hp_pool_waiting(pool), hp_pool_count(pool, HP_USE_LEASED), pool->config.max_size,
                      hp_pool_longest_lease(pool), count_busy(pool));
         end_request(pool, req, &err);
         return;
@@ -368,7 +447,63 @@ wait_in_line(hp_pool *pool, hp_request *req)
         return;
     }
     req->state = HP_REQ_QUEUED;
-    hp_request_push(&pool->waiters, req);
+    req->queue = queue;
+    hp_request_push(queue, req);
+    hp_janitor_grow(pool);
+}
+
+/* With pipelining. false: it wants a session of its own, as without. */
+static bool
+route(hp_pool *pool, hp_request *req, hp_time now)
+{
+    if (pool->waiters.first != NULL) {
+        return false; /* nobody goes past those who wait */
+    }
+    if (hp_route_is_slow(pool, req)) {
+        if (hp_route_is_full_of_slow(pool)) {
+            wait_in_line(pool, &pool->held, req);
+            return true;
+        }
+        return false;
+    }
+    hp_route_note_short(pool, now);
+    hp_conn *conn = hp_route_find(pool, req, now);
+    if (conn == NULL) {
+        return false;
+    }
+    share(pool, conn, req, now);
+    return true;
+}
+
+static void
+requeue_one(hp_pool *pool, hp_request *req, const hp_error *why)
+{
+    hp_error err;
+    hp_error_set(&err, HP_ERR_NO_MEMORY, "out of memory");
+    req->timer.fire = waiter_timed_out;
+    req->submitted = hp_now();
+    pool->env.stats.resent++;
+    if (pool->state == HP_POOL_CLOSED) {
+        end_request(pool, req, why);
+    } else if (hp_timer_start(&pool->env.reactor, &req->timer, waiter_deadline(req)) < 0) {
+        end_request(pool, req, &err);
+    } else {
+        req->queue = &pool->waiters;
+        hp_request_unshift(&pool->waiters, req); /* they have waited longer than anybody there */
+    }
+}
+
+void
+hp_pool_requeue(hp_pool *pool, hp_request_list *reqs, const hp_error *err)
+{
+    while (reqs->last != NULL) {
+        hp_request *req = reqs->last;
+        hp_request_remove(reqs, req);
+        requeue_one(pool, req, err);
+    }
+    if (!pool->in_offer) {
+        serve_waiters(pool);
+    }
     hp_janitor_grow(pool);
 }
 
@@ -384,11 +519,14 @@ hp_pool_submit(hp_pool *pool, hp_request *req)
         end_request(pool, req, &err);
         return;
     }
+    if (pool->env.pipeline > 0 && req->kind != HP_REQ_LEASE && route(pool, req, now)) {
+        return;
+    }
     hp_conn *conn = pop_idle(pool, now);
     if (conn != NULL) {
         serve(pool, conn, req, now);
     } else {
-        wait_in_line(pool, req);
+        wait_in_line(pool, &pool->waiters, req);
     }
 }
 
@@ -503,23 +641,35 @@ hp_request_abandon(hp_request *req)
     hp_pool *pool = req->pool;
     if (req->state == HP_REQ_QUEUED) {
         pool->env.stats.cancellations++;
-        hp_request_remove(&pool->waiters, req);
+        hp_request_remove(req->queue, req);
         hp_timer_stop(&pool->env.reactor, &req->timer);
         req->state = HP_REQ_DONE;
         pool->env.up->released(req);
     } else if (req->state == HP_REQ_SENT && !req->abandoned) {
         pool->env.stats.cancellations++;
         hp_conn_abandon(req->conn, req);
+    } else {
+        req->abandoned = true; /* its answer is there, and about to be given */
     }
 }
 
 /* ---- what sessions report ---- */
+
+/* There may be one slow statement less. */
+static void
+serve_held(hp_pool *pool)
+{
+    if (pool->held.first != NULL && pool->idle != NULL && !pool->in_offer) {
+        serve_waiters(pool);
+    }
+}
 
 static void
 session_idle(hp_conn *conn)
 {
     if (conn->use == HP_USE_STATEMENT || conn->use == HP_USE_SETTLING) {
         hp_pool_settle(conn);
+        serve_held(conn->pool);
     } else if (conn->use == HP_USE_OPENING) {
         hp_janitor_opened(conn); /* its settings are made */
     }
@@ -546,6 +696,29 @@ session_lost(hp_conn *conn, const hp_error *err)
     }
     conn->use = HP_USE_GONE;
     hp_janitor_gone(conn);
+    serve_held(pool);
+}
+
+static void
+session_answered(hp_conn *conn, hp_request *req)
+{
+    hp_pool *pool = conn->pool;
+    hp_route_learn(pool, conn, req);
+    /* While sessions are offered, whoever offers them serves the waiters. */
+    if (conn->inflight.first != NULL && pool->waiters.first != NULL && !pool->in_offer) {
+        pool->in_offer = true;
+        share_with_waiters(pool, conn);
+        pool->in_offer = false;
+        if (pool->idle != NULL) { /* a session has come free from inside, unseen */
+            serve_waiters(pool);
+        }
+    }
+}
+
+static void
+session_stranded(hp_conn *conn, hp_request_list *reqs, const hp_error *err)
+{
+    hp_pool_requeue(conn->pool, reqs, err);
 }
 
 const hp_conn_owner hp_pool_owner = {
@@ -554,4 +727,6 @@ const hp_conn_owner hp_pool_owner = {
     .idle = session_idle,
     .lost = session_lost,
     .closed = hp_janitor_gone,
+    .answered = session_answered,
+    .stranded = session_stranded,
 };

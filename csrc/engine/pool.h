@@ -10,6 +10,8 @@
  *            rest grow old and the pool shrinks when it can
  *   waiters  QUEUED requests, first come first served, leases and single
  *            statements alike
+ *   held     with pipelining: QUEUED slow statements that would take the last
+ *            session (route.h); first come first served too
  *   dead     CLOSED and off `all`; freed when nothing of the engine is on the
  *            stack any more
  *
@@ -18,9 +20,11 @@
  *   - waiters is empty while idle is not;
  *   - a connection goes to a caller only when it is free (conn.h), outside a
  *     transaction, and reset if its last user may have touched the session;
- *   - a waiter is never left without somebody who will serve it or its timer.
+ *   - a waiter is never left without somebody who will serve it or its timer;
+ *   - a session has more than one request only while its use is STATEMENT.
  *
- * pool.c serves callers; janitor.c opens, replaces and closes connections.
+ * pool.c serves callers; route.c says which session a single statement may share;
+ * janitor.c opens, replaces and closes connections.
  * Called by the binding.
  */
 #ifndef HP_POOL_H
@@ -46,7 +50,14 @@ typedef struct hp_pool_config {
     hp_reset reset;
     bool dedicated; /* one session, opened once, never replaced */
     bool init_hook; /* up->session_opened() is to be called */
+    int pipeline;   /* statements in flight on a session: a depth, or as route.h says */
 } hp_pool_config;
+
+/* The shortest that anything took: ever, in this window of time, and in the one before. */
+typedef struct hp_round_trip {
+    hp_time least, window, before;
+    hp_time since; /* this window began */
+} hp_round_trip;
 
 typedef struct hp_pool {
     hp_env env;
@@ -59,7 +70,11 @@ typedef struct hp_pool {
     int idle_count;
     hp_conn *dead;
     hp_request_list waiters;
+    hp_request_list held;
     uint64_t leases; /* numbers given out */
+    hp_round_trip round_trip;
+    hp_time short_at; /* a short statement came last; 0: never */
+    hp_timer look;    /* the next look at statements that keep others waiting (route.c) */
 
     /* opening and reopening (janitor.c) */
     int opening;       /* connections that are CONNECTING or in the init hook */
@@ -123,6 +138,12 @@ double hp_pool_longest_lease(const hp_pool *pool);
 int hp_pool_count(const hp_pool *pool, hp_conn_use use);
 /* Sessions that are open: neither connecting nor on their way out. */
 int hp_pool_connected(const hp_pool *pool);
+/* Requests that wait for a session. */
+int hp_pool_waiting(const hp_pool *pool);
+/* Between the two, what callers ask for is gathered and sent together where the
+ * server has other work of theirs anyway. */
+void hp_pool_cork(hp_pool *pool);
+void hp_pool_uncork(hp_pool *pool);
 
 /* ---- between pool.c and janitor.c ---- */
 
@@ -132,6 +153,9 @@ extern const hp_conn_owner hp_pool_owner;
 void hp_pool_offer(hp_conn *conn);
 /* Decide what a free connection needs: reset, retirement, or the next caller. */
 void hp_pool_settle(hp_conn *conn);
+/* Requests that were under way are to be sent again; `err` says why they cannot
+ * where the pool is closed. Empties the list. */
+void hp_pool_requeue(hp_pool *pool, hp_request_list *reqs, const hp_error *err);
 /* Fail every waiter. */
 void hp_pool_fail_waiters(hp_pool *pool, const hp_error *err);
 void hp_pool_unlink_idle(hp_pool *pool, hp_conn *conn);

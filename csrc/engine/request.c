@@ -28,6 +28,20 @@ hp_request_push(hp_request_list *list, hp_request *req)
 }
 
 void
+hp_request_unshift(hp_request_list *list, hp_request *req)
+{
+    req->prev = NULL;
+    req->next = list->first;
+    if (list->first != NULL) {
+        list->first->prev = req;
+    } else {
+        list->last = req;
+    }
+    list->first = req;
+    list->count++;
+}
+
+void
 hp_request_remove(hp_request_list *list, hp_request *req)
 {
     if (req->prev != NULL) {

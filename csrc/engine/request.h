@@ -13,10 +13,13 @@
  *                          answer is read and dropped, the statement cancelled
  *
  *   NEW and DONE: the engine does not know the request.
- *   QUEUED: on pool->waiters, or conn->pending of a leased connection.
- *   SENT: on conn->inflight.
+ *   QUEUED: on a list of the pool (`queue`).
+ *   SENT: on conn->inflight, or conn->pending of a leased connection. A read that
+ *     waits there behind a slow one goes back to QUEUED and out again elsewhere
+ *     (route.h).
  *
- * A statement goes through phases, each ended by a synchronisation point:
+ * A statement goes through phases, each ended by a synchronisation point (and each
+ * beginning behind whatever else is in flight on the session by then):
  *
  *     DESCRIBE  prepare + describe        the text is new to the pool
  *     LOOKUP    one catalogue query       it has types the pool does not know
@@ -43,7 +46,8 @@ typedef enum hp_request_kind {
     HP_REQ_BATCH,     /* one statement with `sets` parameter sets, atomic */
     HP_REQ_SCRIPT,    /* a text without parameters, simple protocol: several statements allowed */
     HP_REQ_COPY,      /* a COPY from or to the caller, on a leased connection: copy.h */
-    HP_REQ_INTERNAL   /* the engine's own: session reset, probe after a cancel */
+    HP_REQ_INTERNAL,  /* the engine's own: session reset, probe after a cancel */
+    HP_REQ_GHOST      /* stands for a statement that was moved elsewhere, and takes its answers */
 } hp_request_kind;
 
 typedef enum hp_request_state { HP_REQ_NEW, HP_REQ_QUEUED, HP_REQ_SENT, HP_REQ_DONE } hp_request_state;
@@ -78,8 +82,11 @@ typedef struct hp_params {
     const int *formats;
 } hp_params;
 
+struct hp_request_list;
+
 typedef struct hp_request {
     struct hp_request *prev, *next;
+    struct hp_request_list *queue; /* QUEUED: the list of the pool that it is on */
     struct hp_pool *pool;
     struct hp_conn *conn; /* SENT; and a LEASE that is done */
     hp_request_kind kind;
@@ -119,6 +126,10 @@ typedef struct hp_request {
     bool as_described;  /* its rows can only have the columns that stmt describes */
     bool prepare_failed;
     bool retried;
+    bool alone;        /* nothing else was in flight when its phase was sent */
+    bool moved;        /* it was under way before, on a session that was lost */
+    hp_time began;     /* its phase was sent; with pipelining only, as `load` */
+    hp_time load;      /* what the server is thought to need for it */
     PGresult *result;  /* of the last EXECUTE or SCRIPT step, or a description */
     PGresult *failure; /* the first error */
     bool usage_error;  /* COPY where none can be served */
@@ -213,6 +224,8 @@ typedef struct hp_request_list {
 } hp_request_list;
 
 void hp_request_push(hp_request_list *list, hp_request *req);
+/* At the front. */
+void hp_request_unshift(hp_request_list *list, hp_request *req);
 void hp_request_remove(hp_request_list *list, hp_request *req);
 
 #endif

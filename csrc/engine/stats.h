@@ -45,6 +45,8 @@ typedef struct hp_stats {
     uint64_t connects;          /* sessions opened */
     uint64_t connection_errors; /* attempts that failed */
     uint64_t resets;            /* session resets sent */
+    uint64_t pipelined;         /* statements sent behind others */
+    uint64_t resent;            /* ... sent again elsewhere, since their turn did not come */
     uint64_t recycled[HP_RECYCLE_REASONS];
     uint32_t errors_by_class[HP_ERROR_CLASSES];
     hp_histogram wait;  /* from asking for a connection to having it */

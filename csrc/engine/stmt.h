@@ -4,7 +4,8 @@
  *
  * hp_stmt is one description of one SQL text: its name on the server, what the
  * scanner says of it, and, once a server has described it, its parameter types
- * and columns. It is immutable after that (but `outdated`): when the server says
+ * and columns. It is immutable after that (but `outdated` and the estimate of
+ * what it costs, which is route.c's): when the server says
  * that the text now means something else, a new hp_stmt with a new name takes its
  * place. It is shared by all sessions of a pool and reference counted.
  *
@@ -44,8 +45,10 @@ typedef struct hp_stmt {
     Oid *column_types;
     char *column_names; /* one after another, each with its NUL */
     hp_time described_at;
-    bool outdated; /* a session has it prepared with other columns than are described */
-    void *user;    /* the binding's plan */
+    hp_time cost;      /* running estimate of the server's time for it */
+    unsigned observed; /* times that went into it */
+    bool outdated;     /* a session has it prepared with other columns than are described */
+    void *user;        /* the binding's plan */
     void (*free_user)(void *user);
 } hp_stmt;
 

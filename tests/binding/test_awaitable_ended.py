@@ -115,6 +115,7 @@ async def test_dropped_opening_of_a_pool_is_forgotten(dsn: str) -> None:
         record_class=holisticpool.Record,
         connection_class=Connection,
         dedicated=False,
+        pipeline=0,
     )
     core._set_targets(targets)
     core._set_on_connect(init)

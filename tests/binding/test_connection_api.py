@@ -100,7 +100,7 @@ async def test_record_class_must_not_redefine_new(dsn: str) -> None:
 
 
 async def test_command_timeout_holds_for_every_statement(dsn: str) -> None:
-    async with await holisticpool.connect(dsn, command_timeout=0.05) as conn:
+    async with await holisticpool.connect(dsn, command_timeout=0.5) as conn:
         with pytest.raises(asyncio.TimeoutError):
             await conn.fetch("SELECT pg_sleep(600)")
         assert await conn.fetchval("SELECT 1", timeout=60) == 1  # the cancel request may take its time

@@ -16,7 +16,7 @@
 #include "engine/conninfo.h"
 #include "engine/connect.h"
 #include "engine/copy.h"
-#include "engine/pool.h"
+#include "engine/route.h"
 
 #include "harness.h"
 
@@ -57,6 +57,7 @@ typedef struct call {
     hp_conn *lease;
     int rows;
     char value[DRIVER_VALUE_BYTES]; /* first column of the first row */
+    int number;                     /* the test's own */
     char tag[DRIVER_VALUE_BYTES];
     char message[256]; /* of the server's error */
 } call;
@@ -448,12 +449,18 @@ driver_check_conn(const hp_pool *pool, const hp_conn *conn)
     REQUIRE(conn->pool == pool && conn->env == &pool->env);
     REQUIRE(conn->state != HP_CONN_CONNECTING || conn->use == HP_USE_OPENING);
     REQUIRE(conn->use != HP_USE_OPENING || conn->state == HP_CONN_CONNECTING || hp_conn_settings(conn) != NULL);
-    REQUIRE(conn->inflight.count <= 1);
-    if (conn->inflight.first != NULL) {
-        const hp_request *req = conn->inflight.first;
+    REQUIRE(conn->inflight.count <= 1 ||
+            (conn->use == HP_USE_STATEMENT && conn->inflight.count <= conn->env->pipeline + 1));
+    hp_time load = 0;
+    for (const hp_request *req = conn->inflight.first; req != NULL; req = req->next) {
         REQUIRE(conn->state == HP_CONN_READY && req->state == HP_REQ_SENT && req->conn == conn);
-        REQUIRE(req->step < req->nsteps);
+        REQUIRE(req->step < req->nsteps && (req->step == 0 || req == conn->inflight.first));
+        REQUIRE(conn->inflight.count == 1 || req->kind == HP_REQ_STATEMENT || req->kind == HP_REQ_GHOST);
+        REQUIRE(req->kind != HP_REQ_GHOST || req->abandoned);
+        load += req->load;
     }
+    REQUIRE(conn->load == load);
+    REQUIRE(!conn->is_unsent || conn->env->corks > 0);
     if (conn->pending.first != NULL) {
         REQUIRE(conn->state == HP_CONN_READY && conn->pending.first->state == HP_REQ_SENT && !hp_conn_is_free(conn));
     }
@@ -487,7 +494,7 @@ static inline void
 driver_check_calls(const driver *d)
 {
     int open = 0;
-    int listed = d->pool->waiters.count;
+    int listed = hp_pool_waiting(d->pool);
     for (const call *c = d->calls; c != NULL; c = c->next) {
         open += c->req != NULL;
         REQUIRE(c->req != NULL || c->done == 1 || c->abandoned || d->discarded);
@@ -495,9 +502,22 @@ driver_check_calls(const driver *d)
     }
     for (const hp_conn *conn = d->pool->all; conn != NULL; conn = conn->next) {
         listed += conn->pending.count;
-        listed += conn->inflight.first != NULL && conn->inflight.first->kind != HP_REQ_INTERNAL;
+        for (const hp_request *req = conn->inflight.first; req != NULL; req = req->next) {
+            listed += req->kind != HP_REQ_INTERNAL && req->kind != HP_REQ_GHOST;
+        }
     }
     REQUIRE(open == listed);
+}
+
+static inline void
+driver_check_queue(const hp_request_list *queue)
+{
+    int waiters = 0;
+    for (const hp_request *req = queue->first; req != NULL; req = req->next) {
+        REQUIRE(req->state == HP_REQ_QUEUED && !req->abandoned && req->queue == queue);
+        waiters++;
+    }
+    REQUIRE(waiters == queue->count);
 }
 
 static inline void
@@ -508,6 +528,7 @@ driver_check(const driver *d)
     int idle = 0;
     int opening = 0;
     int idle_used = 0;
+    int slow = 0;
     const hp_conn *before = NULL;
     if (pool == NULL || d->in_callback > 0) {
         return;
@@ -517,6 +538,7 @@ driver_check(const driver *d)
         before = conn;
         all++;
         idle_used += conn->use == HP_USE_IDLE;
+        slow += conn->use == HP_USE_STATEMENT && conn->slow;
         opening += conn->use == HP_USE_OPENING || conn->use == HP_USE_INIT;
         driver_check_conn(pool, conn);
     }
@@ -531,14 +553,13 @@ driver_check(const driver *d)
     REQUIRE(idle == pool->idle_count && idle == idle_used);
     REQUIRE(opening == pool->opening);
     REQUIRE(pool->waiters.count == 0 || idle == 0);
-    REQUIRE(pool->state != HP_POOL_CLOSED || (pool->waiters.count == 0 && idle == 0));
-    REQUIRE(!pool->in_run && !pool->in_offer);
-    int waiters = 0;
-    for (const hp_request *req = pool->waiters.first; req != NULL; req = req->next) {
-        REQUIRE(req->state == HP_REQ_QUEUED && !req->abandoned);
-        waiters++;
-    }
-    REQUIRE(waiters == pool->waiters.count);
+    REQUIRE(pool->held.count == 0 || slow > 0 || idle == 0); /* who has the place will serve them */
+    REQUIRE(pool->state != HP_POOL_CLOSED || pool->look.slot == 0);
+    REQUIRE(pool->state != HP_POOL_CLOSED || hp_pool_waiting(pool) == 0);
+    REQUIRE(pool->state != HP_POOL_CLOSED || idle == 0);
+    REQUIRE(!pool->in_run && !pool->in_offer && pool->env.corks == 0);
+    driver_check_queue(&pool->waiters);
+    driver_check_queue(&pool->held);
     driver_check_calls(d);
 }
 
@@ -607,10 +628,22 @@ driver_enlist(call *c)
     c->driver->calls = c;
 }
 
+/* As the binding does: what is known is encoded before the engine hears of it. */
+static inline void
+driver_bind_known(call *c)
+{
+    hp_request *req = c->req;
+    if (req->kind == HP_REQ_STATEMENT && req->stmt->described && !c->refuse_bind && c->in_bind == NULL) {
+        req->params = (hp_params){.n = c->params, .values = c->values};
+        req->bound = true;
+    }
+}
+
 static inline call *
 submit(call *c)
 {
     driver_enlist(c);
+    driver_bind_known(c);
     hp_pool_submit(c->driver->pool, c->req);
     driver_check(c->driver);
     return c;

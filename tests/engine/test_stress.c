@@ -3,13 +3,13 @@
  * checked after every step.
  *
  * The actions follow from a seed (HP_SEED, default 1; HP_ACTIONS of them,
- * default 20000); what the server makes of them depends on time, so that a run
+ * default 10000); what the server makes of them depends on time, so that a run
  * repeats another one only nearly.
  */
 #include "driver.h"
 
 enum {
-    ACTIONS = 20000,
+    ACTIONS = 10000,
     EPOCH = 1000, /* actions, then the pool is ended in some way and opened again */
     MOST_SIZE = 6,
     MANY_OPEN_CALLS = 12
@@ -63,12 +63,13 @@ static const char *const SETS[] = {"1", "2", "3", "4", "5", "6", "7", "not a num
 
 /* Statements under texts of their own, so that they come to be described, cached and evicted. */
 static call *
-one_of_many(void)
+one_of(unsigned many)
 {
     static char texts[60][48];
-    unsigned i = below(60);
+    unsigned i = below(many);
     snprintf(texts[i], sizeof texts[i], "SELECT $1::int + %u", i);
     call *c = driver_param(statement(d, texts[i]), "1");
+    c->number = (int)i + 1;
     switch (below(40)) {
     case 0:
         c->refuse_bind = true;
@@ -117,7 +118,7 @@ something(void)
     case 6:
     case 7:
     case 8:
-        return one_of_many();
+        return one_of(60);
     default:
         return statement(d, SQL[below(sizeof SQL / sizeof SQL[0])]);
     }
@@ -134,6 +135,9 @@ note_end(call *c)
     answered++;
     by_kind[c->err.kind]++;
     CHECK(c->err.kind != HP_ERR_INTERNAL);
+    if (c->err.kind == HP_ERR_NONE && c->number > 0) {
+        CHECK_INT(atoi(c->value), c->number); /* its own answer, not another's */
+    }
     if (c->lease != NULL) {
         REQUIRE(nheld < MOST_SIZE);
         held[nheld++] = c->lease;
@@ -158,6 +162,17 @@ set_limits(call *c)
     }
     if (below(20) == 0) {
         c->req->deadline = hp_now() + (hp_time)below(30) * HP_MS;
+    }
+}
+
+/* Reads that come at once, so that they meet on the same sessions. */
+static void
+burst(void)
+{
+    for (unsigned n = 2 + below(10); n > 0; n--) {
+        call *c = one_of(3);
+        set_limits(c);
+        submit(c);
     }
 }
 
@@ -279,6 +294,10 @@ act(void)
         set_limits(c);
         submit(c);
         break;
+    case 19:
+    case 20:
+        burst();
+        break;
     case 7:
         conn = hp_pool_try_acquire(d->pool);
         if (conn != NULL) {
@@ -337,6 +356,7 @@ choose_config(void)
     config->max_lifetime = below(2) ? HP_NEVER : (hp_time)(1 + below(50)) * HP_MS;
     config->reset = below(4) ? HP_RESET_TOUCHED : below(2) ? HP_RESET_ALWAYS : HP_RESET_NONE;
     config->init_hook = below(2);
+    hp_route_init(d->pool, below(3) == 0 ? HP_PIPELINE_OFF : below(2) ? HP_PIPELINE_AUTO : 1 + (int)below(6));
     d->uncached = below(4) == 0;
     d->pool->env.statement_cache_size = below(4) ? (int)below(12) : 0;
     d->pool->env.cancel_timeout = below(4) ? 10 * HP_SECOND : 300 * HP_MS;
@@ -431,12 +451,15 @@ test_random_callers_find_the_pool_as_promised(void)
         }
     }
     end_pool();
-    printf("%u answers, %u left, %u leases, %u sessions; ends: %u %u %u %u; by kind of error:", answered, left, leased,
-           (unsigned)d->pool->env.stats.connects, ended[0], ended[1], ended[2], ended[3]);
+    const hp_stats *stats = &d->pool->env.stats;
+    printf("%u answers, %u left, %u leases, %u sessions, %u pipelined, %u resent; ends: %u %u %u %u; by kind of error:",
+           answered, left, leased, (unsigned)stats->connects, (unsigned)stats->pipelined, (unsigned)stats->resent,
+           ended[0], ended[1], ended[2], ended[3]);
     for (int i = 0; i <= HP_ERR_INTERNAL; i++) {
         printf(" %u", by_kind[i]);
     }
     printf("\n");
+    CHECK(stats->pipelined > 0);
     driver_free(d);
     admin("DROP TABLE hp_stress");
 }

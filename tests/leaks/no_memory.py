@@ -108,6 +108,7 @@ def _init(pool: Bare, loop: asyncio.AbstractEventLoop) -> None:
         record_class=holisticpool.Record,
         connection_class=Connection,
         dedicated=False,
+        pipeline=0,
     )
 
 

@@ -49,6 +49,7 @@ ARGUMENTS: dict[str, Any] = {
     "record_class": Record,
     "connection_class": Connection,
     "dedicated": False,
+    "pipeline": 0,
 }
 
 
