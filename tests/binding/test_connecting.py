@@ -308,6 +308,19 @@ async def test_type_codecs_set_in_the_connect_callback_are_refused_with_what_to_
         gc.collect()
 
 
+async def test_listeners_added_in_the_connect_callback_are_refused_with_what_to_use(dsn: str) -> None:
+    async def connect(*args: Any, **kwargs: Any) -> Connection:
+        conn = await holisticpool.connect(*args, **kwargs)
+        await conn.add_listener("channel", lambda *_: None)
+        return conn
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(exceptions.InterfaceError, match="listeners.*init="):
+            await holisticpool.create_pool(dsn, connect=connect, min_size=1)
+        gc.collect()
+
+
 async def test_connection_that_the_callback_kept_is_closed_for_it(dsn: str) -> None:
     kept: list[Connection] = []
 
