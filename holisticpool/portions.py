@@ -11,6 +11,7 @@ C part.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar, cast
@@ -26,6 +27,9 @@ Sets = Iterable[Set] | AsyncIterable[Set]
 # Elements. The first portion is small, as a batch that fails often does so at once.
 FIRST_PORTION: Final = 16
 LARGEST_PORTION: Final = 256
+
+# Of a portion, encoded: it is made smaller or larger accordingly.
+MOST_BYTES: Final = 128 * 1024
 
 
 def run_sets(make: Callable[[Sequence[Set]], _core.Operation[_T]], sets: Sets) -> _core.Operation[_T]:
@@ -49,10 +53,12 @@ async def _run(make: Callable[[Sequence[Set]], _core.Operation[_T]], source: _So
     try:
         answer = await operation
         while answer is True:
-            size = min(2 * size, LARGEST_PORTION)
-            portion = await source.portion(size)
-            operation._feed(portion, len(portion) == size)
+            await asyncio.sleep(0)  # Others have their turn, and an error of the server is seen.
             answer = await operation
+            if answer is True:
+                portion = await source.portion(size)
+                size = _next_size(size, operation._feed(portion, len(portion) == size))
+                answer = await operation
     except Exception:
         await _undo(operation)
         raise
@@ -60,6 +66,12 @@ async def _run(make: Callable[[Sequence[Set]], _core.Operation[_T]], source: _So
         operation.close()
         raise
     return answer
+
+
+def _next_size(size: int, taken: int) -> int:
+    if taken > MOST_BYTES:
+        return max(size // 2, 1)
+    return min(2 * size, LARGEST_PORTION) if taken < MOST_BYTES // 2 else size
 
 
 async def _undo(operation: _core.Operation[Any]) -> None:

@@ -144,7 +144,7 @@ hp_portions_feed(OperationObject *op, PyObject *args)
         return NULL;
     }
     if (!is_hungry(op)) {
-        Py_RETURN_NONE; /* it has ended meanwhile: the next await tells how */
+        return PyLong_FromLong(0); /* it has ended meanwhile: the next await tells how */
     }
     op->sets_before += PyTuple_GET_SIZE(op->args);
     Py_SETREF(op->args, Py_NewRef(sets));
@@ -155,10 +155,11 @@ hp_portions_feed(OperationObject *op, PyObject *args)
     if (is_hungry(op) && hp_params_bind(op, (hp_codec_set *)op->req.bound_for) < 0) {
         return NULL;
     }
+    Py_ssize_t bytes = op->encoded.buf.len;
     if (is_hungry(op)) {
         hp_batch_continue(op->req.conn, &op->req, (int)PyTuple_GET_SIZE(op->args), more);
     }
-    Py_RETURN_NONE;
+    return PyLong_FromSsize_t(bytes);
 }
 
 PyObject *

@@ -301,7 +301,8 @@ hp_portions_are_wanted(const OperationObject *op)
 void hp_portions_hungry(OperationObject *op);
 /* Add the rows of one set to op->rows. 0, or -1 with an exception. */
 int hp_portions_collect(OperationObject *op, const PGresult *result);
-/* Methods of Operation for portions.py: _in_portions(), before it is awaited; _feed(sets, more); _abort(), which
+/* Methods of Operation for portions.py: _in_portions(), before it is awaited; _feed(sets, more), which
+ * gives how many bytes they took; _abort(), which
  * is true if it has to be awaited once more. */
 PyObject *hp_portions_expect(OperationObject *op);
 PyObject *hp_portions_feed(OperationObject *op, PyObject *args);
