@@ -135,13 +135,14 @@ async def test_source_runs_in_the_task_that_waits(conn: Connection) -> None:
 
 
 async def test_others_have_their_turn_while_a_source_is_read(conn: Connection) -> None:
+    turns = 0
+
     async def other() -> None:
         nonlocal turns
         while True:
             turns += 1
             await asyncio.sleep(0)
 
-    turns = 0
     task = asyncio.create_task(other())
     await conn.executemany("SELECT $1::int", ((n,) for n in range(MANY)))
     task.cancel()
