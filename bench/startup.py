@@ -69,7 +69,7 @@ def tables(document: dict[str, Any]) -> list[Table]:
         )
         lines.append(
             (
-                f"{DRIVERS[row['driver']].module}, {row['loop']}",
+                f"{DRIVERS[row['driver']].title}, {row['loop']}",
                 number(median(imports), 1),
                 percent(spread(imports)),
                 number(median(firsts), 1),

@@ -25,6 +25,7 @@ VARIANTS = {
     "holisticpool-pipelined": "pipeline auto",
     "holisticpool-libpq18": "libpq 18",
 }
+BUILDS = {OURS: "", "holisticpool-libpq18": ", libpq 18"}
 PEER, PEER_LEASE, BARE, PSYCOPG, PSQL = "asyncpg", "asyncpg-lease", "asyncpg-bare", "psycopg", "psql"
 HEAD = ("what", "holisticpool", "asyncpg", "ratio", "spread", "others")
 MIB = 1024 * 1024
@@ -263,14 +264,16 @@ def _memory(document: dict[str, Any]) -> Iterator[Line]:
     pool_size, queries = document["options"]["pool_size"], rows[OURS]["queries_per_step"]
     for kind, what in (("resident", "resident memory"), ("private", "of it private")):
         found = {driver: (row["after"][0][kind] - row["bare"][kind]) / MIB for driver, row in rows.items()}
-        yield Line(
-            f"{what}: {pool_size} connections, after {queries:,} queries",
-            [found[OURS]],
-            _one(found.get(PEER)),
-            _others({PSYCOPG: found.get(PSYCOPG)}, 1),
-            unit="MiB",
-            digits=1,
-        )
+        for driver in BUILDS:
+            if driver in found:
+                yield Line(
+                    f"{what}: {pool_size} connections, after {queries:,} queries{BUILDS[driver]}",
+                    [found[driver]],
+                    _one(found.get(PEER)),
+                    _others({PSYCOPG: found.get(PSYCOPG)}, 1),
+                    unit="MiB",
+                    digits=1,
+                )
     growth = {driver: _growth_kib(row) for driver, row in rows.items()}
     later = queries * (len(rows[OURS]["after"]) // 2)
     yield Line(f"growth over {later:,} queries more", [growth[OURS]], _one(growth.get(PEER)), unit="KiB")
@@ -291,10 +294,10 @@ def _startup(document: dict[str, Any]) -> Iterator[Line]:
         ("all_open_seconds", f"import to first row, {size} connections"),
     ):
         found = {driver: _scaled([sample[figure] for sample in rounds], MS) for driver, rounds in rows.items()}
-        if OURS in found:
+        for driver in [name for name in BUILDS if name in found]:
             yield Line(
-                what,
-                found[OURS],
+                f"{what}{BUILDS[driver]}",
+                found[driver],
                 found.get(PEER, []),
                 _others({PSYCOPG: median(_known(found.get(PSYCOPG, [])))}, 1),
                 unit="ms",
