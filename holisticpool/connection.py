@@ -120,6 +120,15 @@ class Connection(CopyConnection, ExecutingConnection, ListeningConnection):
             self._started = []
         return self._started
 
+    def _is_unobserved(self) -> bool:
+        """Whether nobody would miss a statement that does not come by execute(): no override, wrapper or logger."""
+        cls = type(self)
+        return (
+            cls.execute is _core.Connection.execute
+            and cls._execute is ExecutingConnection._own_execute
+            and not self._query_loggers
+        )
+
     def transaction(
         self, *, isolation: str | None = None, readonly: bool = False, deferrable: bool = False
     ) -> Transaction:

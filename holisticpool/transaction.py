@@ -11,6 +11,9 @@ the lowest is the server's transaction, each other one a savepoint named by its
 depth. Ending one ends all above it, as on the server. Names by depth instead of
 unique ones keep the statements the same, so that they stay prepared.
 
+BEGIN goes out in front of the first statement, without a round trip of its own
+(csrc/engine/begin.h), unless somebody observes what the connection executes.
+
 Nothing here has to run for the session to come back clean: releasing a lease
 rolls back whatever is open, in C.
 """
@@ -79,7 +82,12 @@ class Transaction:
             self._savepoint = f"holisticpool_{len(stack)}"
         elif self._connection.is_in_transaction():
             raise InterfaceError("cannot use Connection.transaction() in a manually started transaction")
-        await self._execute(self._start_statement(), TransactionState.STARTED)
+        if self._savepoint is None and self._connection._is_unobserved():
+            # It travels with the first statement of the transaction, and an error of it with that one's answer.
+            self._connection._begin(self._start_statement())
+            self._state = TransactionState.STARTED
+        else:
+            await self._execute(self._start_statement(), TransactionState.STARTED)
         stack.append(self)
 
     async def commit(self) -> None:
@@ -121,6 +129,9 @@ class Transaction:
     async def _commit(self) -> None:
         self._check_state("commit", TransactionState.STARTED)
         self._leave_stack()
+        if self._savepoint is None and self._connection._drop_begin():
+            self._state = TransactionState.COMMITTED
+            return
         statement = "COMMIT" if self._savepoint is None else f"RELEASE SAVEPOINT {self._savepoint}"
         await self._execute(statement, TransactionState.COMMITTED)
 
@@ -128,7 +139,10 @@ class Transaction:
         self._check_state("rollback", TransactionState.STARTED)
         self._leave_stack()
         if self._savepoint is None:
-            await self._execute("ROLLBACK", TransactionState.ROLLEDBACK)
+            if self._connection._drop_begin():
+                self._state = TransactionState.ROLLEDBACK
+            else:
+                await self._execute("ROLLBACK", TransactionState.ROLLEDBACK)
             return
         await self._execute(f"ROLLBACK TO SAVEPOINT {self._savepoint}", TransactionState.ROLLEDBACK)
         # Going back keeps the savepoint: a loop that fails often would nest the

@@ -12,6 +12,7 @@
 
 #include "binding/copy.h"
 #include "binding/listeners.h"
+#include "engine/begin.h"
 
 #include <string.h>
 
@@ -375,6 +376,44 @@ connection_is_in_transaction(PyObject *object, PyObject *unused)
     return PyBool_FromLong(hp_conn_in_transaction(self->conn));
 }
 
+/* Begin a transaction with the next statement. */
+static PyObject *
+connection_begin(PyObject *object, PyObject *sql)
+{
+    ConnectionObject *self = (ConnectionObject *)object;
+    const char *text = PyUnicode_Check(sql) ? PyUnicode_AsUTF8(sql) : NULL;
+    if (text == NULL) {
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_TypeError, "the statement must be a str");
+        }
+        return NULL;
+    }
+    if (hp_connection_check(self, "transaction") < 0) {
+        return NULL;
+    }
+    if (hp_conn_is_busy(self->conn)) {
+        PyErr_SetString(self->pool->state->errors.InterfaceError,
+                        "cannot perform operation: another operation is in progress");
+        return NULL;
+    }
+    if (hp_begin_set(self->conn, text) < 0) {
+        return PyErr_NoMemory();
+    }
+    Py_RETURN_NONE;
+}
+
+/* The transaction is over; was it never begun? */
+static PyObject *
+connection_drop_begin(PyObject *object, PyObject *unused)
+{
+    ConnectionObject *self = (ConnectionObject *)object;
+    (void)unused;
+    if (hp_connection_check(self, "transaction") < 0) {
+        return NULL;
+    }
+    return PyBool_FromLong(!hp_conn_is_busy(self->conn) && hp_begin_drop(self->conn));
+}
+
 static PyObject *
 connection_get_server_pid(PyObject *object, PyObject *unused)
 {
@@ -559,6 +598,8 @@ static PyMethodDef connection_methods[] = {
      "is_in_transaction($self, /)\n--\n\nIs a transaction open?"},
     {"get_server_pid", connection_get_server_pid, METH_NOARGS,
      "get_server_pid($self, /)\n--\n\nThe process id of the server's session."},
+    {"_begin", connection_begin, METH_O, NULL},
+    {"_drop_begin", connection_drop_begin, METH_NOARGS, NULL},
     {"_copy", connection_copy, METH_VARARGS, NULL},
     {"_parameter_status", connection_parameter_status, METH_O, NULL},
     {"_rows", connection_rows, METH_O, NULL},

@@ -410,22 +410,26 @@ start_cancel(hp_conn *conn)
     }
 }
 
-static void
-cancel_running(hp_conn *conn)
+/* Of a statement that is to end now; if it does not, it is cancelled, again and
+ * again, and in the end the session given up. false: that has happened. */
+static bool
+await_end(hp_conn *conn)
 {
     hp_time now = hp_now();
     conn->open_deadline = now + conn->env->cancel_timeout;
     if (hp_timer_start(&conn->env->reactor, &conn->timer, now + CANCEL_AGAIN_US) < 0) {
         give_up_cancel(conn);
-        return;
+        return false;
     }
-    start_cancel(conn);
+    return true;
 }
 
 void
 hp_conn_cancel_first(hp_conn *conn)
 {
-    cancel_running(conn);
+    if (await_end(conn)) {
+        start_cancel(conn);
+    }
 }
 
 void
@@ -447,8 +451,8 @@ hp_conn_abandon(hp_conn *conn, hp_request *req)
     if (conn->inflight.count > 1) {
         return; /* dropped in its turn; if that takes long, the owner sees to it */
     }
-    if (req->copy == NULL || hp_copy_abandon(conn, req)) {
-        cancel_running(conn);
+    if (await_end(conn) && (req->copy == NULL || hp_copy_abandon(conn, req))) {
+        start_cancel(conn);
     }
 }
 
@@ -662,6 +666,9 @@ hp_conn_in_transaction(const hp_conn *conn)
 {
     if (conn->state != HP_CONN_READY) {
         return false;
+    }
+    if (conn->begin != NULL) {
+        return true; /* to whoever has begun it */
     }
     PGTransactionStatusType status = PQtransactionStatus(conn->pg);
     return status == PQTRANS_ACTIVE ? conn->in_transaction : status == PQTRANS_INTRANS || status == PQTRANS_INERROR;

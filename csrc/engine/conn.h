@@ -139,6 +139,8 @@ typedef struct hp_conn {
     /* READY */
     hp_request_list inflight;
     hp_request_list pending; /* of the lease: wait for a cancel to be over, or for what was sent ahead */
+    char *begin;             /* of the lease: the BEGIN that its next request takes along (begin.h); or NULL */
+    bool begin_sent; /* ... and it has not been answered yet */
     hp_time load;            /* sum over inflight */
     hp_time answered_at;     /* the last of them was answered */
     bool slow;               /* HP_USE_STATEMENT: with one that is, or may be, slow */

@@ -6,6 +6,7 @@
  * and then answers the requests that were under way, or gives those back whose
  * turn had not come; nothing of the session is touched after that.
  */
+#include "engine/begin.h"
 #include "engine/cancel.h"
 #include "engine/conn_parts.h"
 #include "engine/connect.h"
@@ -39,6 +40,7 @@ release_session(hp_conn *conn)
         conn->closing_fd = -1;
     }
     hp_conn_forget_unsent(conn);
+    hp_begin_drop(conn);
     conn->pipeline = conn->copy_out = conn->probe_due = false;
     conn->state = HP_CONN_CLOSED;
 }

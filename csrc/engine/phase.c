@@ -2,6 +2,7 @@
  * phase.c - see phase.h.
  */
 #include "engine/batch.h"
+#include "engine/begin.h"
 #include "engine/copy.h"
 #include "engine/cursor.h"
 #include "engine/phase_parts.h"
@@ -169,8 +170,9 @@ send_execute(hp_conn *conn, hp_request *req)
     begin_phase(conn, req, HP_PHASE_EXECUTE);
     req->sets_sent = req->sets_done = 0;
     req->portion_sent = 0;
-    req->in_block = PQtransactionStatus(conn->pg) == PQTRANS_INTRANS;
-    if (enter_pipeline(conn) < 0 || hp_prepared_send_closes(conn, req) < 0 || hp_batch_begin(conn, req) < 0) {
+    req->in_block = conn->begin != NULL || PQtransactionStatus(conn->pg) == PQTRANS_INTRANS;
+    if (enter_pipeline(conn) < 0 || hp_prepared_send_closes(conn, req) < 0 || hp_begin_send(conn, req) < 0 ||
+        hp_batch_begin(conn, req) < 0) {
         goto error;
     }
     if (send_statement(conn, req) < 0) {
@@ -211,7 +213,8 @@ static void
 send_closes(hp_conn *conn, hp_request *req)
 {
     begin_phase(conn, req, HP_PHASE_CLOSE);
-    if (enter_pipeline(conn) < 0 || hp_prepared_send_closes(conn, req) < 0) {
+    if (enter_pipeline(conn) < 0 || hp_prepared_send_closes(conn, req) < 0 || hp_begin_send(conn, req) < 0 ||
+        (conn->begin != NULL && hp_phase_send_sync(conn, req) < 0)) {
         hp_conn_break_sending(conn);
         return;
     }
@@ -455,7 +458,11 @@ phase_done(hp_conn *conn, hp_request *req)
     }
     switch (req->phase) {
     case HP_PHASE_CLOSE:
-        send_script(conn, req);
+        if (req->failure != NULL) {
+            finish_with_failure(conn, req);
+        } else {
+            send_script(conn, req);
+        }
         break;
     case HP_PHASE_DESCRIBE:
     case HP_PHASE_LOOKUP:
@@ -500,7 +507,7 @@ hp_phase_start(hp_conn *conn, hp_request *req)
         finish_with(conn, req, HP_ERR_USAGE, COPY_REFUSED);
         return;
     }
-    if (is_script && req->kind != HP_REQ_INTERNAL && hp_prepared_crowded(conn)) {
+    if (is_script && req->kind != HP_REQ_INTERNAL && (conn->begin != NULL || hp_prepared_crowded(conn))) {
         send_closes(conn, req);
     } else if (is_script) {
         send_script(conn, req);
@@ -541,6 +548,8 @@ take_error(hp_conn *conn, hp_request *req, hp_step step, PGresult *res)
         hp_prepared_failed(conn, req->stmt);
         conn->unnamed = 0;
         req->prepare_failed = true;
+    } else if (step == HP_STEP_BEGIN) {
+        hp_begin_answered(conn, false);
     }
     if (step != HP_STEP_CLOSE && req->failure == NULL) {
         req->failure = res;
@@ -571,6 +580,9 @@ take_result(hp_conn *conn, hp_request *req, hp_step step, PGresult *res)
     case PGRES_EMPTY_QUERY:
         if (step == HP_STEP_CLOSE || step == HP_STEP_PREPARE || step == HP_STEP_TEXT) {
             PQclear(res);
+        } else if (step == HP_STEP_BEGIN) {
+            PQclear(res);
+            hp_begin_answered(conn, true);
         } else if (step == HP_STEP_EXECUTE && req->collects && !req->abandoned) {
             take_part(conn, req, res);
         } else {
@@ -584,6 +596,8 @@ take_result(hp_conn *conn, hp_request *req, hp_step step, PGresult *res)
     case PGRES_PIPELINE_ABORTED:
         if (step == HP_STEP_PREPARE) {
             hp_prepared_failed(conn, req->stmt);
+        } else if (step == HP_STEP_BEGIN) {
+            hp_begin_answered(conn, false);
         }
         PQclear(res);
         break;

@@ -4,6 +4,7 @@
  */
 #include "engine/pool.h"
 
+#include "engine/begin.h"
 #include "engine/conninfo.h"
 #include "engine/prepared.h"
 #include "engine/route.h"
@@ -573,6 +574,7 @@ hp_pool_release(hp_conn *conn)
     }
     conn->use = HP_USE_SETTLING;
     withdraw_requests(conn);
+    hp_begin_drop(conn);
     hp_prepared_drop_owned(conn);
     if (hp_conn_is_free(conn)) {
         hp_pool_settle(conn);

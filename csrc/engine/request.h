@@ -53,7 +53,7 @@ typedef enum hp_request_kind {
 typedef enum hp_request_state { HP_REQ_NEW, HP_REQ_QUEUED, HP_REQ_SENT, HP_REQ_DONE } hp_request_state;
 
 typedef enum hp_phase {
-    HP_PHASE_CLOSE, /* of statements, in front of a script */
+    HP_PHASE_CLOSE, /* of statements, and BEGIN, in front of a script */
     HP_PHASE_DESCRIBE,
     HP_PHASE_LOOKUP,
     HP_PHASE_EXECUTE,
@@ -63,6 +63,7 @@ typedef enum hp_phase {
 /* What an answer of the server belongs to; a phase is a short list of these. */
 typedef enum hp_step {
     HP_STEP_CLOSE,
+    HP_STEP_BEGIN,
     HP_STEP_PREPARE,
     HP_STEP_DESCRIBE,
     HP_STEP_LOOKUP,

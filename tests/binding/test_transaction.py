@@ -356,3 +356,48 @@ async def test_async_generator_left_open_does_not_fail_at_release(pool: Pool) ->
             break
     await generator.aclose()  # type: ignore[attr-defined]
     assert await pool.fetchval("SELECT 1") == 1
+
+
+async def test_begin_takes_no_round_trip(pool: Pool) -> None:
+    async with pool.acquire() as conn:
+        before = pool._stats()["queries"]
+        async with conn.transaction(isolation="serializable", readonly=True):
+            assert conn.is_in_transaction()
+            assert pool._stats()["queries"] == before
+            assert await conn.fetchval("SHOW transaction_isolation") == "serializable"
+            assert await conn.fetchval("SHOW transaction_read_only") == "on"
+        assert not conn.is_in_transaction()
+        assert pool._stats()["queries"] == before + 3  # with COMMIT
+
+
+async def test_transaction_without_statements_sends_nothing(pool: Pool) -> None:
+    async with pool.acquire() as conn:
+        before = pool._stats()["queries"]
+        async with conn.transaction():
+            pass
+        transaction = conn.transaction()
+        await transaction.start()
+        assert conn.is_in_transaction()
+        await transaction.rollback()
+        assert not conn.is_in_transaction()
+        assert pool._stats()["queries"] == before
+
+
+async def test_whoever_observes_the_connection_sees_begin(pool: Pool) -> None:
+    async with pool.acquire() as conn:
+        seen: list[str] = []
+        with conn.query_logger(lambda record: seen.append(record.query)):
+            async with conn.transaction():
+                await conn.execute("SELECT 1")
+            await conn.execute("SELECT 2")
+        assert seen[:3] == ["BEGIN", "SELECT 1", "COMMIT"]
+
+
+async def test_timeout_of_the_first_statement_leaves_no_transaction(pool: Pool) -> None:
+    async with pool.acquire() as conn:
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                async with conn.transaction():
+                    await conn.fetch("SELECT pg_sleep(600)", timeout=0.05)
+            assert not conn.is_in_transaction()
+        assert await conn.fetchval("SELECT 1") == 1
