@@ -159,7 +159,8 @@ send_statement(hp_conn *conn, hp_request *req)
     if (!req->was_prepared && hp_prepared_send(conn, req, true) < 0) {
         return -1;
     }
-    req->as_described = req->was_prepared && hp_stmt_is_steady(req->stmt) && !req->stmt->outdated;
+    req->as_described =
+        req->was_prepared && hp_prepared_knows(conn, req->stmt) && hp_stmt_is_steady(req->stmt) && !req->stmt->outdated;
     hp_phase_add_step(req, HP_STEP_EXECUTE);
     return req->kind == HP_REQ_BATCH ? 0 : hp_phase_send_one(conn, req);
 }
@@ -306,6 +307,7 @@ described(hp_conn *conn, hp_request *req)
     if (stmt->described) {
         /* Another session described it meanwhile. */
         if (hp_stmt_agrees(stmt, req->result)) {
+            hp_prepared_know(conn, stmt);
             bind_and_execute(conn, req);
         } else if (!req->retried) {
             start_over(conn, req);
@@ -323,6 +325,7 @@ described(hp_conn *conn, hp_request *req)
         finish_with(conn, req, HP_ERR_NO_MEMORY, "out of memory");
         return;
     }
+    hp_prepared_know(conn, stmt);
     stmt->described = false; /* until the binding is ready for it */
     after_binding(conn, req, conn->env->up->described(req, req->result));
 }
@@ -406,8 +409,12 @@ renew_for_others(hp_conn *conn, hp_request *req)
 static void
 check_columns(hp_conn *conn, hp_request *req)
 {
-    if (!req->as_described && PQresultStatus(req->result) == PGRES_TUPLES_OK &&
-        !hp_stmt_returns(req->stmt, req->result)) {
+    if (req->as_described || PQresultStatus(req->result) != PGRES_TUPLES_OK) {
+        return;
+    }
+    if (hp_stmt_returns(req->stmt, req->result)) {
+        hp_prepared_know(conn, req->stmt);
+    } else {
         /* Others that hold it may find it here before it is closed. */
         req->stmt->outdated = true;
         hp_prepared_forget(conn, req->stmt, false);

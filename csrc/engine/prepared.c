@@ -152,6 +152,7 @@ keep(hp_conn *conn, hp_stmt *stmt)
     }
     hp_stmt_ref(stmt);
     stmt->home = conn;
+    stmt->known = false;
     conn->owned.items[conn->owned.count++] = stmt;
     return 0;
 }
@@ -244,6 +245,25 @@ hp_prepared_is(hp_conn *conn, hp_stmt *stmt)
         return stmt->home == conn;
     }
     return hp_stmt_cache_use(&conn->stmts, stmt) || take_back(conn, stmt);
+}
+
+bool
+hp_prepared_knows(const hp_conn *conn, const hp_stmt *stmt)
+{
+    if (stmt->name[0] == '\0') {
+        return false;
+    }
+    return stmt->owned ? stmt->home == conn && stmt->known : hp_stmt_cache_knows(&conn->stmts, stmt);
+}
+
+void
+hp_prepared_know(hp_conn *conn, hp_stmt *stmt)
+{
+    if (!stmt->owned) {
+        hp_stmt_cache_know(&conn->stmts, stmt);
+    } else if (stmt->home == conn) {
+        stmt->known = true;
+    }
 }
 
 void

@@ -17,6 +17,12 @@
 
 /* Is it prepared on this session? Makes it the one that was used last. */
 bool hp_prepared_is(hp_conn *conn, hp_stmt *stmt);
+/* Has the session shown that its rows have the columns that are described? It may
+ * have been prepared with the types of an older description. Only right after
+ * hp_prepared_is(). */
+bool hp_prepared_knows(const hp_conn *conn, const hp_stmt *stmt);
+/* It has. */
+void hp_prepared_know(hp_conn *conn, hp_stmt *stmt);
 /* Send the preparation of req->stmt, as a step of its own. 0, or -1: libpq refused. */
 int hp_prepared_send(hp_conn *conn, hp_request *req, bool with_types);
 /* Close statements that fell out of the cache, in front of the next one and

@@ -285,6 +285,21 @@ hp_stmt_cache_use(hp_stmt_cache *cache, const hp_stmt *stmt)
     return true;
 }
 
+bool
+hp_stmt_cache_knows(const hp_stmt_cache *cache, const hp_stmt *stmt)
+{
+    return cache->newest >= 0 && cache->entries[cache->newest].stmt == stmt && cache->entries[cache->newest].known;
+}
+
+void
+hp_stmt_cache_know(hp_stmt_cache *cache, const hp_stmt *stmt)
+{
+    int place = find(cache, stmt);
+    if (place >= 0) {
+        cache->entries[cache->table[place]].known = true;
+    }
+}
+
 /* Empty table place i, moving later members of its run so that every one stays
  * reachable from its home. */
 static void
@@ -329,6 +344,7 @@ hp_stmt_cache_add(hp_stmt_cache *cache, hp_stmt *stmt)
     int e = cache->free;
     cache->free = cache->entries[e].older;
     cache->entries[e].stmt = stmt;
+    cache->entries[e].known = false;
     hp_stmt_ref(stmt);
     link_newest(cache, e);
     unsigned i = home(cache, stmt);

@@ -36,6 +36,7 @@ typedef struct hp_stmt {
     char name[HP_STMT_NAME_BYTES]; /* "" for one that is not to be cached */
     char *sql;                     /* NUL-terminated UTF-8 */
     bool owned;                    /* one caller's own: never in a cache, prepared on `home` until it is dropped */
+    bool known;                    /* owned: as hp_stmt_entry.known */
     struct hp_conn *home;          /* owned: the session that has it prepared, which holds a reference; or NULL */
     hp_sql_info info;
     bool described;
@@ -70,6 +71,7 @@ bool hp_stmt_returns(const hp_stmt *stmt, const PGresult *result);
 
 typedef struct hp_stmt_entry {
     hp_stmt *stmt;
+    bool known;       /* an answer of the session had the columns that are described */
     int newer, older; /* LRU neighbours, -1 at the ends */
 } hp_stmt_entry;
 
@@ -88,6 +90,10 @@ int hp_stmt_cache_init(hp_stmt_cache *cache, int capacity);
 void hp_stmt_cache_destroy(hp_stmt_cache *cache);
 /* Is it prepared here? Makes it the newest if so. */
 bool hp_stmt_cache_use(hp_stmt_cache *cache, const hp_stmt *stmt);
+/* Is it known to have the described columns here? Only for the newest. */
+bool hp_stmt_cache_knows(const hp_stmt_cache *cache, const hp_stmt *stmt);
+/* It is (no effect where it is not there). */
+void hp_stmt_cache_know(hp_stmt_cache *cache, const hp_stmt *stmt);
 /* Add one that is not there; takes a reference of its own. Returns the statement
  * that had to make room, whose reference passes to the caller, or NULL. */
 hp_stmt *hp_stmt_cache_add(hp_stmt_cache *cache, hp_stmt *stmt);

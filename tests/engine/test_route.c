@@ -318,6 +318,29 @@ test_a_result_type_that_changes_under_several_is_right_for_all(void)
     tear_down();
 }
 
+/* A session that prepares it anew, with the description of before, answers with the
+ * columns of now; the driver checks that nobody is told otherwise. */
+static void
+test_columns_that_a_session_has_not_shown_are_not_taken_for_granted(void)
+{
+    static const char ALL[] = "SELECT * FROM hp_route WHERE 6 / $1::int > a";
+    set_up(1, DEPTH);
+    make_known(ALL);
+    outside("ALTER TABLE hp_route ALTER a TYPE bigint");
+    must(submit(script(d, "DEALLOCATE ALL")));
+    WAIT_UNTIL(d, d->pool->idle_count == 1); /* after a reset, which forgets all statements */
+    be_patient();
+    call *wrong = submit(read_of(ALL, "0")); /* prepares it, and shows no columns */
+    call *behind = submit(read_of(ALL, "2"));
+    call *last = submit(read_of(ALL, "3"));
+    CHECK_INT(only_session()->inflight.count, 3);
+    CHECK_TEXT(wait_for(wrong)->err.sqlstate, "22012");
+    CHECK_INT(must(behind)->rows, 3);
+    CHECK_INT(must(last)->rows, 2);
+    CHECK_INT(must(submit(read_of(ALL, "6")))->rows, 1);
+    tear_down();
+}
+
 /* The lock is on what `blocked` reads; `others` are behind it, if the pool lets them. */
 static call *
 block_one_in_front_of(call **others, int n)
@@ -498,6 +521,7 @@ static const harness_case TESTS[] = {
     CASE(test_an_error_stays_its_own),
     CASE(test_one_that_leaves_does_not_harm_the_others),
     CASE(test_a_result_type_that_changes_under_several_is_right_for_all),
+    CASE(test_columns_that_a_session_has_not_shown_are_not_taken_for_granted),
     CASE(test_those_behind_one_that_waits_for_a_lock_are_sent_elsewhere),
     CASE(test_one_that_was_taken_back_may_leave_or_time_out),
     CASE(test_an_abandoned_one_that_does_not_end_is_cancelled_and_nobody_else),
