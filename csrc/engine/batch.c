@@ -37,6 +37,7 @@ send_text(hp_conn *conn, hp_request *req, const char *text)
 int
 hp_batch_begin(hp_conn *conn, hp_request *req)
 {
+    req->in_portions = req->more;
     req->savepoint = req->more && req->in_block;
     return req->savepoint ? send_text(conn, req, SET_SAVEPOINT) : 0;
 }
@@ -107,7 +108,6 @@ hp_batch_continue(hp_conn *conn, hp_request *req, int sets, bool more)
     req->portion_sent = 0;
     req->more = more;
     req->hungry = false;
-    req->continued = true;
     hp_batch_feed(conn, req);
 }
 

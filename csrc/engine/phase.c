@@ -444,7 +444,7 @@ executed(hp_conn *conn, hp_request *req)
     }
     const char *state = PQresultErrorField(req->failure, PG_DIAG_SQLSTATE);
     hp_prepared_forget(conn, req->stmt, req->prepare_failed || strcmp(state, "26000") == 0);
-    if (req->retried || req->continued || !is_outside_transaction(conn)) {
+    if (req->retried || req->in_portions || !is_outside_transaction(conn)) {
         renew_for_others(conn, req);
         finish_with_failure(conn, req);
         return;

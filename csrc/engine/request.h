@@ -119,7 +119,7 @@ typedef struct hp_request {
     uint64_t sets_sent, sets_done;
     int portion_sent;   /* BATCH: of `sets` */
     bool hungry;        /* BATCH: the next portion is waited for */
-    bool continued;     /* BATCH: the first portion is gone, so that it cannot start over */
+    bool in_portions;   /* BATCH: its sets are not all here, so that they cannot be sent again */
     bool in_block;      /* EXECUTE: in a transaction of the caller's */
     bool savepoint;     /* BATCH: was set in front of the first portion */
     bool was_prepared;  /* EXECUTE relied on a statement prepared earlier on the session */
