@@ -92,7 +92,9 @@ async def test_server_that_crashes_in_the_middle_costs_the_data_and_no_slot(
     server = own_server()
     dsn = server.dsn()
     async with holisticpool.create_pool(dsn, min_size=2, max_size=2) as pool:
-        await pool.execute("CREATE TABLE crashed (id int, t text)")
+        async with pool.acquire() as conn, conn.transaction():
+            await conn.execute("SET LOCAL synchronous_commit = on")  # the table itself must survive the crash
+            await conn.execute("CREATE TABLE crashed (id int, t text)")
         source = Source(5000)
         waits = asyncio.Event()
 
