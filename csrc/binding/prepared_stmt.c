@@ -47,12 +47,8 @@ static hp_stmt *
 new_statement(PyObject *query, const char *name)
 {
     Py_ssize_t len;
-    const char *sql = PyUnicode_AsUTF8AndSize(query, &len);
+    const char *sql = hp_statement_text(query, &len);
     if (sql == NULL) {
-        return NULL;
-    }
-    if (memchr(sql, '\0', (size_t)len) != NULL) {
-        PyErr_SetString(PyExc_ValueError, "the query contains a NUL character");
         return NULL;
     }
     hp_stmt *stmt = hp_stmt_new_owned(sql, (size_t)len, name, true);

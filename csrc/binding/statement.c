@@ -92,17 +92,24 @@ remember(PoolObject *pool, PyObject *query, hp_stmt *stmt)
     return rc;
 }
 
-/* Of a str without a NUL: new reference, or NULL with an exception. */
+const char *
+hp_statement_text(PyObject *query, Py_ssize_t *len)
+{
+    const char *sql = PyUnicode_AsUTF8AndSize(query, len);
+    if (sql != NULL && memchr(sql, '\0', (size_t)*len) != NULL) {
+        PyErr_SetString(PyExc_ValueError, "the query contains a NUL character");
+        return NULL;
+    }
+    return sql;
+}
+
+/* New reference, or NULL with an exception. */
 static hp_stmt *
 new_statement(PyObject *query, bool cached)
 {
     Py_ssize_t len;
-    const char *sql = PyUnicode_AsUTF8AndSize(query, &len);
+    const char *sql = hp_statement_text(query, &len);
     if (sql == NULL) {
-        return NULL;
-    }
-    if (memchr(sql, '\0', (size_t)len) != NULL) {
-        PyErr_SetString(PyExc_ValueError, "the query contains a NUL character");
         return NULL;
     }
     hp_stmt *stmt = hp_stmt_new(sql, (size_t)len, cached, true);

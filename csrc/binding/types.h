@@ -366,6 +366,8 @@ hp_stmt *hp_statement_get(PoolObject *pool, PyObject *query);
 hp_stmt *hp_statement_unnamed(PyObject *query);
 /* Types have changed: look all of them up again, with the statements that use them. */
 void hp_statements_forget(PoolObject *pool);
+/* The text of a query (borrowed), which has no NUL; or NULL with an exception. */
+const char *hp_statement_text(PyObject *query, Py_ssize_t *len);
 hp_stmt *hp_statement_renew(PoolObject *pool, PyObject *query, const hp_stmt *old);
 
 /* ---- named.c ---- */

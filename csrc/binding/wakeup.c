@@ -135,12 +135,12 @@ run_batch(PyObject *batch, PyObject *unused)
     (void)unused;
     PyObject *pool = Py_NewRef(((OperationObject *)PyList_GET_ITEM(batch, OPERATION))->pool);
     hp_pool *engine = ((PoolObject *)pool)->engine;
-    hp_pool_cork(engine);
+    hp_env_cork(&engine->env);
     int rc = run_triples(batch);
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     if (((PoolObject *)pool)->generation == hp_fork_generation) { /* else the sockets are the parent's */
-        hp_pool_uncork(engine);
+        hp_env_uncork(&engine->env);
     }
     PyErr_Restore(type, value, traceback);
     Py_DECREF(pool);

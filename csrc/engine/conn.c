@@ -281,9 +281,9 @@ hp_conn_is_busy(const hp_conn *conn)
 }
 
 static bool
-is_pending(const hp_conn *conn, const hp_request *req)
+is_on(const hp_request_list *list, const hp_request *req)
 {
-    const hp_request *each = conn->pending.first;
+    const hp_request *each = list->first;
     while (each != NULL && each != req) {
         each = each->next;
     }
@@ -437,7 +437,7 @@ hp_conn_abandon(hp_conn *conn, hp_request *req)
 {
     hp_timer_stop(&conn->env->reactor, &req->timer);
     req->abandoned = true;
-    if (is_pending(conn, req)) {
+    if (is_on(&conn->pending, req)) {
         hp_request_remove(&conn->pending, req);
         hp_conn_let_go(conn, req);
         return;
@@ -456,21 +456,11 @@ hp_conn_abandon(hp_conn *conn, hp_request *req)
     }
 }
 
-static bool
-is_in_flight(const hp_conn *conn, const hp_request *req)
-{
-    const hp_request *other = conn->inflight.first;
-    while (other != NULL && other != req) {
-        other = other->next;
-    }
-    return other != NULL;
-}
-
 void
 hp_conn_withdraw(hp_conn *conn, hp_request *req, const hp_error *err)
 {
     hp_conn_tell(conn, req, NULL, err);
-    if (is_pending(conn, req) || is_in_flight(conn, req)) { /* the callback may have ended the session */
+    if (is_on(&conn->pending, req) || is_on(&conn->inflight, req)) { /* the callback may have ended the session */
         hp_conn_abandon(conn, req);
     }
 }

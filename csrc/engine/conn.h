@@ -22,8 +22,9 @@
  *     paused (copy.h);
  *   - answers are taken in order: each belongs to the current step of the first
  *     request on `inflight`;
- *   - more than one request is in flight only where all are reads in their EXECUTE
- *     phase, each with a synchronisation point of its own (share.c);
+ *   - more than one request is in flight only where all are reads, each with a
+ *     synchronisation point of its own (share.c); one that begins another phase
+ *     goes to the end;
  *   - a session is free when nothing is in flight, no cancel request is under
  *     way and no probe is due; only then owner->idle() is called.
  *

@@ -107,18 +107,6 @@ hp_pool_run_reactor(hp_pool *pool)
     reap(pool);
 }
 
-void
-hp_pool_cork(hp_pool *pool)
-{
-    hp_env_cork(&pool->env);
-}
-
-void
-hp_pool_uncork(hp_pool *pool)
-{
-    hp_env_uncork(&pool->env);
-}
-
 /* ---- idle stack ---- */
 
 static void

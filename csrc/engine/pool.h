@@ -140,10 +140,6 @@ int hp_pool_count(const hp_pool *pool, hp_conn_use use);
 int hp_pool_connected(const hp_pool *pool);
 /* Requests that wait for a session. */
 int hp_pool_waiting(const hp_pool *pool);
-/* Between the two, what callers ask for is gathered and sent together where the
- * server has other work of theirs anyway. */
-void hp_pool_cork(hp_pool *pool);
-void hp_pool_uncork(hp_pool *pool);
 
 /* ---- between pool.c and janitor.c ---- */
 

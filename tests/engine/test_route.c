@@ -490,7 +490,7 @@ test_what_goes_out_behind_others_is_gathered_until_uncorked(void)
 {
     set_up(1, DEPTH);
     be_patient();
-    hp_pool_cork(d->pool);
+    hp_env_cork(&d->pool->env);
     call *first = driver_param(statement(d, NUMBER), "1");
     call *second = driver_param(statement(d, NUMBER), "2");
     driver_enlist(first);
@@ -501,7 +501,7 @@ test_what_goes_out_behind_others_is_gathered_until_uncorked(void)
     CHECK(!only_session()->is_unsent); /* the server has nothing else to do */
     hp_pool_submit(d->pool, second->req);
     CHECK(only_session()->is_unsent);
-    hp_pool_uncork(d->pool);
+    hp_env_uncork(&d->pool->env);
     CHECK(!only_session()->is_unsent);
     CHECK_TEXT(must(first)->value, "1");
     CHECK_TEXT(must(second)->value, "2");
