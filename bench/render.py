@@ -39,7 +39,10 @@ DETAILS: dict[str, Callable[[dict[str, Any]], Sequence[Table]]] = {
     "memory": memory.tables,
     "startup": startup.tables,
 }
-LEFT_OUT_OF_README = re.compile(r", (8|200) tasks, \w+,|uvloop|pipeline off|pipeline auto|one after the other")
+LEFT_OUT_OF_README = re.compile(
+    r", (8|200) tasks, \w+,|uvloop|pipeline off|pipeline auto|one after the other"
+    r"|libpq 18|p99\.9|of it private|growth|pool\.acquire\(\): fetch, (8|64|200) tasks|first row, 8"
+)
 PLOTS = {
     "throughput.svg": "queries per second by number of tasks",
     "p99.svg": "p99 by number of tasks",
