@@ -157,6 +157,9 @@ class Pool:
     def _choose_codecs(
         self, codecs: list[tuple[str | None, str, str, Any, Any, str | None]], read_vectors: bool, /
     ) -> None: ...
+    def _by_name(
+        self, query: str, args: tuple[Any, ...], params: Mapping[str, Any] | None, /
+    ) -> tuple[str, tuple[Any, ...]]: ...
     def _set_targets(self, targets: list[dict[str, str]], /) -> None: ...
     def _set_ask(self, callback: Callable[[], Awaitable[Any]], for_session: bool, /) -> None: ...
     def _set_connect_timeout(self, seconds: float | None, /) -> None: ...
@@ -275,10 +278,17 @@ class Connection:
         rows: bool,
         timeout: float | None,
         record_class: type[Record] | None,
+        row_form: Literal["record", "dict"] | None,
         /,
     ) -> Operation[Any]: ...
     def _prepare(
-        self, cls: type[_PreparedT], query: str, name: str | None, record_class: type[Record] | None, /
+        self,
+        cls: type[_PreparedT],
+        query: str,
+        name: str | None,
+        record_class: type[Record] | None,
+        by_name: bool,
+        /,
     ) -> _PreparedT: ...
     def _set_codec(
         self, oid: int, form: str | None, encoder: Any = None, decoder: Any = None, like: str | None = None, /
@@ -368,6 +378,7 @@ class Connection:
         *,
         timeout: float | None = None,
         record_class: type[Record] | None = None,
+        rows: Literal["record", "dict"] | None = None,
     ) -> Operation[list[Any]]: ...
     def close(self, *, timeout: float | None = None) -> Operation[None]: ...
     def terminate(self) -> None: ...
@@ -392,6 +403,8 @@ class PreparedStatement:
     @property
     def _query(self) -> str: ...
     @property
+    def _names(self) -> tuple[str, ...] | None: ...  # of the parameters, where they have names
+    @property
     def _name(self) -> str: ...
     @property
     def _status(self) -> str | None: ...
@@ -408,12 +421,53 @@ class PreparedStatement:
         self, args: Sequence[Sequence[Any] | Mapping[str, Any]], *, timeout: float | None = None
     ) -> Operation[None]: ...
     def fetchmany(
-        self, args: Sequence[Sequence[Any] | Mapping[str, Any]], *, timeout: float | None = None
+        self,
+        args: Sequence[Sequence[Any] | Mapping[str, Any]],
+        *,
+        timeout: float | None = None,
+        rows: Literal["record", "dict"] | None = None,
     ) -> Operation[list[Any]]: ...
     def _describe(self, timeout: float | None, /) -> Operation[None]: ...
-    def fetch(self, *args: Any, timeout: float | None = None) -> Operation[list[Any]]: ...
-    def fetchrow(self, *args: Any, timeout: float | None = None) -> Operation[Any]: ...
-    def fetchval(self, *args: Any, column: int | str = 0, timeout: float | None = None) -> Operation[Any]: ...
+    def _by_name(self, args: tuple[Any, ...], params: Mapping[str, Any] | None, /) -> tuple[Any, ...]: ...
+    @overload
+    def fetch(
+        self,
+        *args: Any,
+        timeout: float | None = None,
+        rows: Literal["record"] | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> Operation[list[Any]]: ...
+    @overload
+    def fetch(
+        self,
+        *args: Any,
+        timeout: float | None = None,
+        rows: Literal["dict"],
+        params: Mapping[str, Any] | None = None,
+    ) -> Operation[list[dict[str, Any]]]: ...
+    @overload
+    def fetchrow(
+        self,
+        *args: Any,
+        timeout: float | None = None,
+        rows: Literal["record"] | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> Operation[Any]: ...
+    @overload
+    def fetchrow(
+        self,
+        *args: Any,
+        timeout: float | None = None,
+        rows: Literal["dict"],
+        params: Mapping[str, Any] | None = None,
+    ) -> Operation[dict[str, Any] | None]: ...
+    def fetchval(
+        self,
+        *args: Any,
+        column: int | str = 0,
+        timeout: float | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> Operation[Any]: ...
 
 class Copy:
     """One COPY of a connection. Made by a Connection only.

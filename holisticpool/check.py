@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
-from typing import Final
+from typing import Final, Literal
 
 from holisticpool.exceptions import ClientConfigurationError
 
@@ -19,6 +19,9 @@ class Unset(enum.Enum):
 
 
 UNSET: Final = Unset.UNSET
+
+# What rows may be: of a record class, or dicts.
+RowForm = Literal["record", "dict"]
 
 # What _core.Pool takes for pipeline="off" and "auto".
 PIPELINE_OFF: Final = 0
@@ -51,6 +54,14 @@ def check_timeout(name: str, value: object) -> float | None:
     if seconds <= 0:
         raise ClientConfigurationError(f"invalid {name} value: expected greater than 0 float (got {value!r})")
     return seconds
+
+
+def check_rows(record_class: object, rows: object) -> None:
+    """ValueError for another *rows* than "record", "dict" and None, TypeError for dicts of a *record_class*."""
+    if rows not in (None, "record", "dict"):
+        raise ValueError(f"rows is expected to be 'record' or 'dict', got {rows!r}")
+    if rows == "dict" and record_class is not None:
+        raise TypeError("rows are of record_class= or dicts, not both")
 
 
 def _number(name: str, value: object) -> float:

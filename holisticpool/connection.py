@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, cast
 
 from holisticpool import _core, connect_utils
-from holisticpool.check import PIPELINE_OFF, UNSET, Unset
+from holisticpool.check import PIPELINE_OFF, UNSET, RowForm, Unset, check_rows
 from holisticpool.codecs import FORMATS, TypeCodec, codec_choices
 from holisticpool.conninfo import Password, connect_config
 from holisticpool.copy import CopyConnection
@@ -150,11 +150,14 @@ class Connection(CopyConnection, ExecutingConnection, ListeningConnection):
         name: str | None = None,
         timeout: float | None = None,
         record_class: type[_core.Record] | None = None,
+        params: bool = False,
     ) -> PreparedStatement:
         """Prepare a statement for this connection, to be executed often or described.
 
         *name* is its name on the server, made up if None; *timeout* is in seconds;
-        *record_class* is for its rows in place of the connection's. Raises
+        *record_class* is for its rows in place of the connection's. With *params*
+        the query has parameters by name (``:name``, ``$name``), and the statement
+        takes its arguments by ``params=``, as fetch() does. Raises
         InterfaceError on a closed or released connection, the server's
         PostgresError for a statement that it refuses, ValueError for a name of
         more than 63 bytes.
@@ -162,7 +165,7 @@ class Connection(CopyConnection, ExecutingConnection, ListeningConnection):
         self._check_open("prepare")
         if record_class is not None:
             check_record_class(record_class)
-        return await PreparedStatement._prepare(self, query, name, timeout, record_class)
+        return await PreparedStatement._prepare(self, query, name, timeout, record_class, params)
 
     def cursor(
         self,
@@ -171,17 +174,21 @@ class Connection(CopyConnection, ExecutingConnection, ListeningConnection):
         prefetch: int | None = None,
         timeout: float | None = None,
         record_class: type[_core.Record] | None = None,
+        rows: RowForm | None = None,
+        params: Mapping[str, Any] | None = None,
     ) -> CursorFactory:
         """The rows of a query in batches, inside a transaction: for ``async for``, or awaited a Cursor to read by hand.
 
         *prefetch* is how many rows are fetched at a time, for iteration only; by
-        default 50 at first and up to 400 as it goes on. *timeout*, in seconds, is for each batch; *record_class* as
-        for fetch(). The cursor ends with its transaction. Raises InterfaceError on
-        a closed or released connection, and at the first row
-        NoActiveSQLTransactionError outside of a transaction.
+        default 50 at first and up to 400 as it goes on. *timeout*, in seconds, is for
+        each batch; *record_class*, *rows* and *params* as for fetch(). The cursor ends
+        with its transaction. Raises InterfaceError on a closed or released connection,
+        and at the first row NoActiveSQLTransactionError outside of a transaction.
         """
         self._check_open("cursor")
-        return CursorFactory(self, query, args, prefetch, timeout, record_class)
+        check_rows(record_class, rows)
+        query, args = self._pool._by_name(query, args, params)
+        return CursorFactory(self, query, args, prefetch, timeout, record_class, rows)
 
     def stream(
         self,
@@ -190,28 +197,38 @@ class Connection(CopyConnection, ExecutingConnection, ListeningConnection):
         prefetch: int = DEFAULT_PREFETCH,
         timeout: float | None = None,
         record_class: type[_core.Record] | None = None,
+        rows: RowForm | None = None,
+        params: Mapping[str, Any] | None = None,
     ) -> AsyncGenerator[Any, None]:
         """The rows of a query one by one, without holding them all: ``async for row in connection.stream(...)``.
 
         A cursor in a transaction: in the one that the connection is in, or in one of
         its own that is committed after the last row and rolled back where the rows
         are left before. *prefetch* rows are fetched at a time, the next ones while
-        these are used; *timeout*, in seconds, is for each batch; *record_class* as
-        for fetch(). Other statements of the connection wait for a batch that is on
+        these are used; *timeout*, in seconds, is for each batch; *record_class*,
+        *rows* and *params* as for fetch(). Other statements of the connection wait for a batch that is on
         its way. Raises InterfaceError on a closed or released connection.
         """
         self._check_open("stream")
-        return Stream(query, args, prefetch, timeout, record_class).of_connection(self)
+        return Stream(query, args, prefetch, timeout, record_class, rows, params).of_connection(self)
 
     def fetchmany(
-        self, query: str, args: Sets, *, timeout: float | None = None, record_class: type[_core.Record] | None = None
+        self,
+        query: str,
+        args: Sets,
+        *,
+        timeout: float | None = None,
+        record_class: type[_core.Record] | None = None,
+        rows: RowForm | None = None,
     ) -> _core.Operation[list[Any]]:
         """Run *query* for each sequence of arguments in *args*, all or none; the rows of all in one list.
 
-        *args*, *timeout*: as for executemany(); *record_class*: as for fetch().
+        *args*, *timeout*: as for executemany(); *record_class*, *rows*: as for fetch().
         """
         return run_sets(
-            lambda sets: super(Connection, self).fetchmany(query, sets, timeout=timeout, record_class=record_class),
+            lambda sets: super(Connection, self).fetchmany(
+                query, sets, timeout=timeout, record_class=record_class, rows=rows
+            ),
             args,
         )
 

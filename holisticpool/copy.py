@@ -255,7 +255,7 @@ class CopyConnection(_core.Connection):
 
     async def _described(self, query: str, budget: _Budget) -> _core.PreparedStatement:
         """*query* as the server sees it now, and kept by nobody: a table may have been altered."""
-        statement = self._prepare(_core.PreparedStatement, query, "", None)
+        statement = self._prepare(_core.PreparedStatement, query, "", None, False)
         await statement._describe(budget.left())
         return statement
 

@@ -19,6 +19,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final
 
 from holisticpool import _core
+from holisticpool.check import RowForm
 from holisticpool.exceptions import InterfaceError, InvalidCursorNameError, NoActiveSQLTransactionError
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ class Portal:
     """A query that is being read, wherever its rows are."""
 
     __slots__ = (
-        "_args", "_connection", "_exhausted", "_name", "_query", "_record_class", "_rows", "_source", "_transaction",
+        "_args", "_connection", "_exhausted", "_form", "_name", "_query", "_record_class", "_rows", "_source",
+        "_transaction",
     )  # fmt: skip
 
     def __init__(
@@ -66,12 +68,14 @@ class Portal:
         source: str | PreparedStatement,
         args: tuple[Any, ...],
         record_class: type[_core.Record] | None,
+        rows: RowForm | None,
     ) -> None:
         self._connection = connection
         self._source = source
         self._query = source if isinstance(source, str) else source._query
         self._args = args
         self._record_class = record_class
+        self._form = rows
         self._name: str | None = None
         self._rows: list[Any] | None = None  # of a statement that was run; in reverse order
         self._transaction: Transaction | None = None
@@ -120,11 +124,18 @@ class Portal:
     async def _run(self, name: str, n: int | None, timeout: float | None) -> list[Any]:
         rows: list[Any]
         if isinstance(self._source, str):
+            # Without what is not given: a redefined fetch() may not know of it.
+            form: dict[str, Any] = {} if self._form is None else {"rows": self._form}
             rows = await self._connection.fetch(
-                self._source, *self._args, timeout=timeout, record_class=self._record_class
+                self._source, *self._args, timeout=timeout, record_class=self._record_class, **form
             )
         else:
-            rows = await self._source.fetch(*self._args, timeout=timeout)
+            names = self._source._names
+            if names is None:
+                rows = await self._source.fetch(*self._args, timeout=timeout, rows=self._form)
+            else:
+                params = dict(zip(names, self._args, strict=True))
+                rows = await self._source.fetch(params=params, timeout=timeout, rows=self._form)
         rows.reverse()
         self._name = name
         self._rows = rows
@@ -174,7 +185,9 @@ class Portal:
     def _operation(
         self, args: tuple[Any, ...], declare: str | None, fetch: str | None, rows: bool, timeout: float | None
     ) -> _core.Operation[Any]:
-        return self._connection._cursor(self._source, args, declare, fetch, rows, timeout, self._record_class)
+        return self._connection._cursor(
+            self._source, args, declare, fetch, rows, timeout, self._record_class, self._form
+        )
 
     def _take(self, n: int) -> list[Any]:
         assert self._rows is not None
@@ -194,7 +207,7 @@ class Portal:
 class CursorFactory:
     """What cursor() returns: iterate over it with ``async for``, or ``await`` it for a Cursor."""
 
-    __slots__ = ("_args", "_connection", "_prefetch", "_record_class", "_source", "_timeout")
+    __slots__ = ("_args", "_connection", "_form", "_prefetch", "_record_class", "_source", "_timeout")
 
     def __init__(
         self,
@@ -204,6 +217,7 @@ class CursorFactory:
         prefetch: int | None,
         timeout: float | None,
         record_class: type[_core.Record] | None,
+        rows: RowForm | None = None,
     ) -> None:
         self._connection = connection
         self._source = source
@@ -211,6 +225,7 @@ class CursorFactory:
         self._prefetch = prefetch
         self._timeout = timeout
         self._record_class = record_class
+        self._form = rows
 
     def __aiter__(self) -> CursorIterator:
         check_connection(self, self._connection, "__aiter__")
@@ -236,7 +251,7 @@ class CursorFactory:
         return Cursor(self._connection, portal)
 
     def _portal(self) -> Portal:
-        return Portal(self._connection, self._source, self._args, self._record_class)
+        return Portal(self._connection, self._source, self._args, self._record_class, self._form)
 
 
 def _repr(cursor: object, portal: Portal) -> str:

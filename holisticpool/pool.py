@@ -12,12 +12,12 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from holisticpool import _core
-from holisticpool.check import UNSET, Unset
+from holisticpool.check import UNSET, RowForm, Unset
 from holisticpool.codecs import TypeCodec, codec_choices
 from holisticpool.config import changed_connection, pool_config
 from holisticpool.connection import Connection, check_record_class, running_loop
@@ -285,6 +285,8 @@ class Pool(CopyPool):
         prefetch: int = DEFAULT_PREFETCH,
         timeout: float | None = None,
         record_class: type[_core.Record] | None = None,
+        rows: RowForm | None = None,
+        params: Mapping[str, Any] | None = None,
     ) -> AsyncGenerator[Any, None]:
         """The rows of a query one by one, without holding them all: ``async for row in pool.stream(...)``.
 
@@ -293,7 +295,7 @@ class Pool(CopyPool):
         put into ``async with contextlib.aclosing(pool.stream(...)) as rows``: without
         it the lease ends when the generator is garbage collected.
         """
-        return Stream(query, args, prefetch, timeout, record_class).of_pool(self)
+        return Stream(query, args, prefetch, timeout, record_class, rows, params).of_pool(self)
 
     async def executemany(self, command: str, args: Sets, *, timeout: float | None = None) -> None:
         """Execute *command* for each sequence of arguments in *args*: all of them, or none.
@@ -304,14 +306,22 @@ class Pool(CopyPool):
             await connection.executemany(command, args, timeout=timeout)
 
     async def fetchmany(
-        self, query: str, args: Sets, *, timeout: float | None = None, record_class: type[_core.Record] | None = None
+        self,
+        query: str,
+        args: Sets,
+        *,
+        timeout: float | None = None,
+        record_class: type[_core.Record] | None = None,
+        rows: RowForm | None = None,
     ) -> list[Any]:
         """Run *query* for each sequence of arguments in *args*, all or none; the rows of all in one list.
 
         See Connection.fetchmany().
         """
         async with self.acquire() as connection:
-            return await connection.fetchmany(query, args, timeout=timeout, record_class=record_class)
+            # Without what is not given: a redefined method may not know of it.
+            form = {} if rows is None else {"rows": rows}
+            return await connection.fetchmany(query, args, timeout=timeout, record_class=record_class, **form)
 
     def get_init_size(self) -> int:
         """Connections that are opened at first."""

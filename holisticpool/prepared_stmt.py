@@ -6,9 +6,11 @@ by Connection.prepare(), without __init__.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from holisticpool import _core
+from holisticpool.check import RowForm, check_rows
 from holisticpool.cursor import CursorFactory
 from holisticpool.portions import Sets, run_sets
 from holisticpool.type_names import types_of
@@ -24,7 +26,9 @@ class PreparedStatement(_core.PreparedStatement):
     """A prepared statement; usable until its connection is closed or released.
 
     fetch(), fetchrow() and fetchval() take the statement's arguments and
-    ``timeout=`` in seconds, and give what those of Connection do. The server
+    ``timeout=`` in seconds, the first two also ``rows=``, and give what those of
+    Connection do. One that was prepared with ``params=True`` takes its arguments
+    by name: as ``params=``, or for executemany() as mappings. The server
     forgets the statement once this object is gone. Every method raises
     InterfaceError after the connection was closed or released.
     """
@@ -40,8 +44,9 @@ class PreparedStatement(_core.PreparedStatement):
         name: str | None,
         timeout: float | None,
         record_class: type[_core.Record] | None,
+        by_name: bool,
     ) -> PreparedStatement:
-        made = connection._prepare(cls, query, name, record_class)
+        made = connection._prepare(cls, query, name, record_class, by_name)
         await made._describe(timeout)
         types = await types_of(connection, {*made._parameter_oids, *(oid for _, oid in made._columns)}, timeout)
         made._parameters = tuple(types[oid] for oid in made._parameter_oids)
@@ -54,7 +59,7 @@ class PreparedStatement(_core.PreparedStatement):
         return self._name
 
     def get_query(self) -> str:
-        """The statement's text."""
+        """The statement's text; where it was prepared with names, $1, $2, ... stand for them."""
         self._check("get_query")
         return self._query
 
@@ -80,22 +85,34 @@ class PreparedStatement(_core.PreparedStatement):
         """Execute the statement for each sequence of arguments in *args*; see Connection.executemany()."""
         return run_sets(lambda sets: super(PreparedStatement, self).executemany(sets, timeout=timeout), args)
 
-    def fetchmany(self, args: Sets, *, timeout: float | None = None) -> _core.Operation[list[Any]]:
+    def fetchmany(
+        self, args: Sets, *, timeout: float | None = None, rows: RowForm | None = None
+    ) -> _core.Operation[list[Any]]:
         """The rows of the statement for each sequence of arguments in *args*; see Connection.fetchmany()."""
-        return run_sets(lambda sets: super(PreparedStatement, self).fetchmany(sets, timeout=timeout), args)
+        return run_sets(lambda sets: super(PreparedStatement, self).fetchmany(sets, timeout=timeout, rows=rows), args)
 
-    def cursor(self, *args: Any, prefetch: int | None = None, timeout: float | None = None) -> CursorFactory:
+    def cursor(
+        self,
+        *args: Any,
+        prefetch: int | None = None,
+        timeout: float | None = None,
+        rows: RowForm | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> CursorFactory:
         """The rows of the statement in batches, inside a transaction; see Connection.cursor()."""
         self._check("cursor")
-        return CursorFactory(self._connection, self, args, prefetch, timeout, self._record_class)
+        check_rows(None, rows)
+        record_class = None if rows == "dict" else self._record_class
+        return CursorFactory(self._connection, self, self._by_name(args, params), prefetch, timeout, record_class, rows)
 
-    async def explain(self, *args: Any, analyze: bool = False) -> Any:
+    async def explain(self, *args: Any, analyze: bool = False, params: Mapping[str, Any] | None = None) -> Any:
         """The server's plan for these arguments: EXPLAIN's JSON, as Python objects.
 
         With *analyze* the statement is executed, in a transaction that is rolled
         back afterwards, and the plan has what it took.
         """
         self._check("explain")
+        args = self._by_name(args, params)
         connection: Connection = self._connection
         if not analyze:
             return await self._explain("EXPLAIN (FORMAT JSON, VERBOSE) ", args)

@@ -9,11 +9,12 @@ and only the cursor is closed.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 from holisticpool import _core
+from holisticpool.check import RowForm, check_rows
 from holisticpool.cursor import Portal
 from holisticpool.exceptions import InterfaceError
 
@@ -28,7 +29,7 @@ DEFAULT_PREFETCH: Final = 500
 class Stream:
     """What a stream reads, and how: a query, its arguments and stream()'s keywords."""
 
-    __slots__ = ("_args", "_prefetch", "_query", "_record_class", "_timeout")
+    __slots__ = ("_args", "_form", "_params", "_prefetch", "_query", "_record_class", "_timeout")
 
     def __init__(
         self,
@@ -37,7 +38,10 @@ class Stream:
         prefetch: int,
         timeout: float | None,
         record_class: type[_core.Record] | None,
+        rows: RowForm | None,
+        params: Mapping[str, Any] | None,
     ) -> None:
+        check_rows(record_class, rows)
         if prefetch <= 0:
             raise InterfaceError("prefetch argument must be greater than zero")
         self._query = query
@@ -45,9 +49,12 @@ class Stream:
         self._prefetch = prefetch
         self._timeout = timeout
         self._record_class = record_class
+        self._form = rows
+        self._params = params
 
     async def of_pool(self, pool: Pool) -> AsyncGenerator[Any, None]:
         """The rows, by a connection of the pool that is leased as long as they are read."""
+        self._take_params(pool)
         async with pool.acquire() as connection, aclosing(self._batches(connection)) as batches:
             async for batch in batches:
                 for row in batch:
@@ -55,16 +62,20 @@ class Stream:
 
     async def of_connection(self, connection: Connection) -> AsyncGenerator[Any, None]:
         """The rows, by this connection."""
+        self._take_params(connection._pool)
         async with aclosing(self._batches(connection)) as batches:
             async for batch in batches:
                 for row in batch:
                     yield row
 
+    def _take_params(self, pool: _core.Pool) -> None:
+        self._query, self._args = pool._by_name(self._query, self._args, self._params)
+
     async def _batches(self, connection: Connection) -> AsyncGenerator[list[Any], None]:
         own = None if connection.is_in_transaction() else connection.transaction()
         if own is not None:
             await own.start()
-        portal = Portal(connection, self._query, self._args, self._record_class)
+        portal = Portal(connection, self._query, self._args, self._record_class, self._form)
         ahead: _core.Operation[list[Any]] | None = None
         left = False
         try:

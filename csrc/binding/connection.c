@@ -272,14 +272,15 @@ connection_executemany(PyObject *self, PyObject *args, PyObject *kwargs)
 static PyObject *
 connection_fetchmany(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"query", "args", "timeout", "record_class", NULL};
+    static char *names[] = {"query", "args", "timeout", "record_class", "rows", NULL};
     ConnectionObject *connection = (ConnectionObject *)self;
-    PyObject *query, *sets, *timeout = Py_None, *record_class = Py_None;
+    PyObject *query, *sets, *timeout = Py_None, *record_class = Py_None, *rows = Py_None;
     PyTypeObject *class;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|$OO:fetchmany", names, &query, &sets, &timeout, &record_class)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|$OOO:fetchmany", names, &query, &sets, &timeout, &record_class,
+                                     &rows)) {
         return NULL;
     }
-    class = hp_record_class_of(connection->pool, record_class);
+    class = hp_row_class_of(connection->pool, record_class, rows);
     return class ? hp_operation_from_sets(connection, HP_OP_FETCHMANY, query, sets, timeout, class) : NULL;
 }
 
@@ -587,8 +588,8 @@ static PyMethodDef connection_methods[] = {
      "executemany($self, command, args, *, timeout=None)\n--\n\nRun a command for each sequence of arguments: all or "
      "none."},
     {"fetchmany", KEYWORDS(connection_fetchmany),
-     "fetchmany($self, query, args, *, timeout=None, record_class=None)\n--\n\nRun a query for each sequence of "
-     "arguments, all or none; a list of Record."},
+     "fetchmany($self, query, args, *, timeout=None, record_class=None, rows=None)\n--\n\nRun a query for each "
+     "sequence of arguments, all or none; a list of Record."},
     {"close", KEYWORDS(connection_close),
      "close($self, *, timeout=None)\n--\n\nClose the session, or release the lease."},
     {"terminate", connection_terminate, METH_NOARGS,

@@ -768,6 +768,7 @@ static PyMethodDef pool_methods[] = {
     {"_set_on_connect", pool_set_on_connect, METH_O, NULL},
     {"_choose_codecs", pool_choose_codecs, METH_VARARGS, NULL},
     {"_expire", pool_expire, METH_NOARGS, NULL},
+    {"_by_name", hp_named_by_name, METH_VARARGS, NULL},
     {"_open", pool_open, METH_NOARGS, NULL},
     {"_close", pool_close, METH_NOARGS, NULL},
     {"_abandon", pool_abandon, METH_NOARGS, NULL},

@@ -88,9 +88,21 @@ hp_prepared_note_status(PreparedObject *self, hp_op_kind kind, PGresult *result)
 
 /* ---- life ---- */
 
+/* The query's text with numbers in place of names, and the names. */
+static void
+take_names(PreparedObject *self, PyObject *query)
+{
+    PyObject *pair = hp_named_pair(self->connection->pool, query);
+    if (pair != NULL) {
+        self->query = Py_NewRef(PyTuple_GET_ITEM(pair, 0));
+        self->names = Py_NewRef(PyTuple_GET_ITEM(pair, 1));
+        Py_DECREF(pair);
+    }
+}
+
 static PyObject *
 new_prepared(ConnectionObject *connection, PyTypeObject *type, PyObject *query, const char *name,
-             PyTypeObject *record_class)
+             PyTypeObject *record_class, bool by_name)
 {
     PreparedObject *self = (PreparedObject *)type->tp_alloc(type, 0);
     if (self == NULL) {
@@ -98,7 +110,11 @@ new_prepared(ConnectionObject *connection, PyTypeObject *type, PyObject *query, 
     }
     self->connection = (ConnectionObject *)Py_NewRef((PyObject *)connection);
     self->record_class = (PyTypeObject *)Py_NewRef((PyObject *)record_class);
-    self->query = PyUnicode_FromObject(query); /* of a subclass of str the text alone */
+    if (by_name) {
+        take_names(self, query);
+    } else {
+        self->query = PyUnicode_FromObject(query); /* of a subclass of str the text alone */
+    }
     self->stmt = self->query ? new_statement(self->query, name) : NULL;
     if (self->stmt == NULL) {
         Py_DECREF(self);
@@ -135,8 +151,9 @@ hp_prepared_new(ConnectionObject *connection, PyObject *args)
     hp_state *state = connection->pool->state;
     PyObject *type, *query, *name_object, *record_class;
     const char *name;
-    if (!PyArg_ParseTuple(args, "O!O!OO:_prepare", &PyType_Type, &type, &PyUnicode_Type, &query, &name_object,
-                          &record_class) ||
+    int by_name;
+    if (!PyArg_ParseTuple(args, "O!O!OOp:_prepare", &PyType_Type, &type, &PyUnicode_Type, &query, &name_object,
+                          &record_class, &by_name) ||
         hp_connection_check(connection, "prepare") < 0 || choose_name(connection->pool, name_object, &name) < 0) {
         return NULL;
     }
@@ -145,7 +162,7 @@ hp_prepared_new(ConnectionObject *connection, PyObject *args)
         return NULL;
     }
     PyTypeObject *class = hp_record_class_of(connection->pool, record_class);
-    return class ? new_prepared(connection, (PyTypeObject *)type, query, name, class) : NULL;
+    return class ? new_prepared(connection, (PyTypeObject *)type, query, name, class, by_name) : NULL;
 }
 
 static int
@@ -168,6 +185,7 @@ prepared_dealloc(PreparedObject *self)
         self->stmt = NULL;
     }
     Py_CLEAR(self->query);
+    Py_CLEAR(self->names);
     Py_CLEAR(self->record_class);
     Py_CLEAR(self->connection);
     type->tp_free(self);
@@ -197,13 +215,21 @@ prepared_fetchval(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObj
 static PyObject *
 many(PyObject *object, hp_op_kind kind, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"args", "timeout", NULL};
+    static char *of_executemany[] = {"args", "timeout", NULL};
+    static char *of_fetchmany[] = {"args", "timeout", "rows", NULL};
+    bool fetches = kind == HP_OP_FETCHMANY;
     PreparedObject *self = (PreparedObject *)object;
-    PyObject *sets, *timeout = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$O", names, &sets, &timeout)) {
+    PyObject *sets, *timeout = Py_None, *rows = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, fetches ? "O|$OO:fetchmany" : "O|$O:executemany",
+                                     fetches ? of_fetchmany : of_executemany, &sets, &timeout, &rows)) {
         return NULL;
     }
-    PyObject *op = hp_operation_from_sets(self->connection, kind, self->query, sets, timeout, self->record_class);
+    PyTypeObject *class = hp_row_class_of(self->connection->pool, Py_None, rows);
+    if (class == NULL) {
+        return NULL;
+    }
+    PyObject *op = hp_operation_from_sets(self->connection, kind, self->query, sets, timeout,
+                                          class == &PyDict_Type ? class : self->record_class);
     if (op != NULL) {
         ((OperationObject *)op)->prepared = (PreparedObject *)Py_NewRef(object);
     }
@@ -245,11 +271,30 @@ prepared_check(PyObject *object, PyObject *method)
     Py_RETURN_NONE;
 }
 
+/* _by_name(args, params) -> args */
+static PyObject *
+prepared_by_name(PyObject *object, PyObject *args)
+{
+    PyObject *arguments, *params;
+    if (!PyArg_ParseTuple(args, "O!O:_by_name", &PyTuple_Type, &arguments, &params)) {
+        return NULL;
+    }
+    return hp_named_values((PreparedObject *)object, arguments, params);
+}
+
 static PyObject *
 get_query(PyObject *object, void *closure)
 {
     (void)closure;
     return Py_NewRef(((PreparedObject *)object)->query);
+}
+
+static PyObject *
+get_names(PyObject *object, void *closure)
+{
+    PyObject *names = ((PreparedObject *)object)->names;
+    (void)closure;
+    return Py_NewRef(names ? names : Py_None);
 }
 
 static PyObject *
@@ -324,25 +369,28 @@ get_columns(PyObject *object, void *closure)
 
 static PyMethodDef prepared_methods[] = {
     {"fetch", FAST(prepared_fetch),
-     "fetch($self, *args, timeout=None)\n--\n\nExecute the statement; a list of Record."},
+     "fetch($self, *args, timeout=None, rows=None, params=None)\n--\n\nExecute the statement; a list of Record."},
     {"fetchrow", FAST(prepared_fetchrow),
-     "fetchrow($self, *args, timeout=None)\n--\n\nExecute the statement; its first row, or None."},
-    {"fetchval", FAST(prepared_fetchval),
-     "fetchval($self, *args, column=0, timeout=None)\n--\n\nExecute the statement; one value of its first row, or "
+     "fetchrow($self, *args, timeout=None, rows=None, params=None)\n--\n\nExecute the statement; its first row, or "
      "None."},
+    {"fetchval", FAST(prepared_fetchval),
+     "fetchval($self, *args, column=0, timeout=None, params=None)\n--\n\nExecute the statement; one value of its "
+     "first row, or None."},
     {"executemany", KEYWORDS(prepared_executemany),
      "executemany($self, args, *, timeout=None)\n--\n\nExecute the statement for each sequence of arguments: all or "
      "none."},
     {"fetchmany", KEYWORDS(prepared_fetchmany),
-     "fetchmany($self, args, *, timeout=None)\n--\n\nExecute the statement for each sequence of arguments, all or "
-     "none; a list of Record."},
+     "fetchmany($self, args, *, timeout=None, rows=None)\n--\n\nExecute the statement for each sequence of arguments, "
+     "all or none; a list of Record."},
     {"_describe", prepared_describe, METH_O, NULL},
     {"_check", prepared_check, METH_O, NULL},
+    {"_by_name", prepared_by_name, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef prepared_getset[] = {
     {"_query", get_query, NULL, NULL, NULL},
+    {"_names", get_names, NULL, NULL, NULL},
     {"_name", get_name, NULL, NULL, NULL},
     {"_status", get_status, NULL, NULL, NULL},
     {"_connection", get_connection, NULL, NULL, NULL},

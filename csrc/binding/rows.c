@@ -302,10 +302,10 @@ is_text(PyObject *object)
 PyObject *
 hp_cursor_operation(ConnectionObject *connection, PyObject *args)
 {
-    PyObject *source, *arguments, *declare, *fetch, *timeout, *record_class;
+    PyObject *source, *arguments, *declare, *fetch, *timeout, *record_class, *row_form;
     int rows;
-    if (!PyArg_ParseTuple(args, "OO!OOpOO:_cursor", &source, &PyTuple_Type, &arguments, &declare, &fetch, &rows,
-                          &timeout, &record_class)) {
+    if (!PyArg_ParseTuple(args, "OO!OOpOOO:_cursor", &source, &PyTuple_Type, &arguments, &declare, &fetch, &rows,
+                          &timeout, &record_class, &row_form)) {
         return NULL;
     }
     bool prepared = PyObject_TypeCheck(source, connection->pool->state->binding.PreparedType);
@@ -313,7 +313,7 @@ hp_cursor_operation(ConnectionObject *connection, PyObject *args)
         PyErr_SetString(PyExc_TypeError, "a cursor takes DECLARE or FETCH, or both, as str");
         return NULL;
     }
-    PyTypeObject *class = hp_record_class_of(connection->pool, record_class);
+    PyTypeObject *class = hp_row_class_of(connection->pool, record_class, row_form);
     OperationObject *op =
         class ? hp_operation_new(connection->pool, connection, rows ? HP_OP_FETCH : HP_OP_EXECUTE) : NULL;
     if (op == NULL) {

@@ -22,22 +22,6 @@ state_of(OperationObject *op)
 
 /* ---- calls ---- */
 
-/* What rows come as: Record, or its subclass; or a dict, for which the class says so. */
-static int
-take_rows(OperationObject *op, PyObject *value)
-{
-    bool is_str = PyUnicode_Check(value);
-    if (value == Py_None || (is_str && PyUnicode_CompareWithASCIIString(value, "record") == 0)) {
-        return 0;
-    }
-    if (!is_str || PyUnicode_CompareWithASCIIString(value, "dict") != 0) {
-        PyErr_Format(PyExc_ValueError, "rows is expected to be 'record' or 'dict', got %R", value);
-        return -1;
-    }
-    Py_XSETREF(op->record_class, (PyTypeObject *)Py_NewRef((PyObject *)&PyDict_Type));
-    return 0;
-}
-
 PyTypeObject *
 hp_record_class_of(PoolObject *pool, PyObject *object)
 {
@@ -57,28 +41,53 @@ hp_record_class_of(PoolObject *pool, PyObject *object)
     return (PyTypeObject *)object;
 }
 
+/* rows="dict"? 1, 0, or -1 with ValueError. */
+static int
+wants_dicts(PyObject *rows)
+{
+    bool is_str = PyUnicode_Check(rows);
+    if (rows == Py_None || (is_str && PyUnicode_CompareWithASCIIString(rows, "record") == 0)) {
+        return 0;
+    }
+    if (!is_str || PyUnicode_CompareWithASCIIString(rows, "dict") != 0) {
+        PyErr_Format(PyExc_ValueError, "rows is expected to be 'record' or 'dict', got %R", rows);
+        return -1;
+    }
+    return 1;
+}
+
+PyTypeObject *
+hp_row_class_of(PoolObject *pool, PyObject *record_class, PyObject *rows)
+{
+    PyTypeObject *class = hp_record_class_of(pool, record_class);
+    int dicts = class != NULL ? wants_dicts(rows) : -1;
+    if (dicts < 0) {
+        return NULL;
+    }
+    if (dicts && record_class != Py_None) {
+        PyErr_SetString(PyExc_TypeError, "rows are of record_class= or dicts, not both");
+        return NULL;
+    }
+    return dicts ? &PyDict_Type : class;
+}
+
 /* Keywords that the four statement methods take, besides query and arguments. */
 static int
-take_keyword(OperationObject *op, PyObject *name, PyObject *value)
+take_keyword(OperationObject *op, PyObject *name, PyObject *value, PyObject **record_class, PyObject **rows)
 {
     if (PyUnicode_CompareWithASCIIString(name, "timeout") == 0) {
         op->timeout = Py_NewRef(value);
         return 0;
     }
-    if (PyUnicode_CompareWithASCIIString(name, "record_class") == 0 &&
-        (op->kind == HP_OP_FETCH || op->kind == HP_OP_FETCHROW)) {
-        PyTypeObject *class = hp_record_class_of(op->pool, value);
-        if (class == NULL) {
-            return -1;
+    if (op->kind == HP_OP_FETCH || op->kind == HP_OP_FETCHROW) {
+        if (PyUnicode_CompareWithASCIIString(name, "record_class") == 0) {
+            *record_class = value;
+            return 0;
         }
-        if (value != Py_None) {
-            Py_XSETREF(op->record_class, (PyTypeObject *)Py_NewRef((PyObject *)class));
+        if (PyUnicode_CompareWithASCIIString(name, "rows") == 0) {
+            *rows = value;
+            return 0;
         }
-        return 0;
-    }
-    if (PyUnicode_CompareWithASCIIString(name, "rows") == 0 &&
-        (op->kind == HP_OP_FETCH || op->kind == HP_OP_FETCHROW)) {
-        return take_rows(op, value);
     }
     if (PyUnicode_CompareWithASCIIString(name, "params") == 0) {
         op->named = value == Py_None ? NULL : Py_NewRef(value);
@@ -101,6 +110,28 @@ take_keyword(OperationObject *op, PyObject *name, PyObject *value)
     return -1;
 }
 
+static int
+take_keywords(OperationObject *op, PyObject *const *values, PyObject *names)
+{
+    PyObject *record_class = Py_None, *rows = Py_None;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++) {
+        if (take_keyword(op, PyTuple_GET_ITEM(names, i), values[i], &record_class, &rows) < 0) {
+            return -1;
+        }
+    }
+    if (record_class == Py_None && rows == Py_None) {
+        return 0;
+    }
+    PyTypeObject *class = hp_row_class_of(op->pool, record_class, rows);
+    if (class == NULL) {
+        return -1;
+    }
+    if (record_class != Py_None || class == &PyDict_Type) {
+        Py_XSETREF(op->record_class, (PyTypeObject *)Py_NewRef((PyObject *)class));
+    }
+    return 0;
+}
+
 /* The arguments of a call from number `first` on, and its keywords. */
 static int
 take_arguments(OperationObject *op, PyObject *const *args, Py_ssize_t first, Py_ssize_t nargs, PyObject *kwnames)
@@ -114,12 +145,7 @@ take_arguments(OperationObject *op, PyObject *const *args, Py_ssize_t first, Py_
             PyTuple_SET_ITEM(op->args, i - first, Py_NewRef(args[i]));
         }
     }
-    for (Py_ssize_t i = 0; kwnames != NULL && i < PyTuple_GET_SIZE(kwnames); i++) {
-        if (take_keyword(op, PyTuple_GET_ITEM(kwnames, i), args[nargs + i]) < 0) {
-            return -1;
-        }
-    }
-    return 0;
+    return kwnames != NULL ? take_keywords(op, args + nargs, kwnames) : 0;
 }
 
 /* It never came to be awaited. */
@@ -402,7 +428,7 @@ static int
 prepare_request(OperationObject *op)
 {
     hp_request *req = &op->req;
-    if (op->named != NULL && hp_named_apply(op) < 0) {
+    if ((op->named != NULL || op->prepared != NULL) && hp_named_apply(op) < 0) {
         return -1;
     }
     hp_request_init(req, request_kind(op));

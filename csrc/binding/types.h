@@ -169,12 +169,13 @@ typedef struct PreparedObject {
     PyObject_HEAD ConnectionObject *connection;
     hp_stmt *stmt; /* owned, see stmt.h */
     PyObject *query;
+    PyObject *names; /* of its parameters: a tuple of str; NULL where they have numbers */
     PyTypeObject *record_class;
     char status[HP_STATUS_BYTES]; /* of the last command; "": none */
 } PreparedObject;
 
 int hp_prepared_type_init(PyObject *module, hp_binding_state *state);
-/* Connection._prepare(class, query, name, record_class): a statement that the server does not know yet. */
+/* Connection._prepare(class, query, name, record_class, by_name): a statement that the server does not know yet. */
 PyObject *hp_prepared_new(ConnectionObject *connection, PyObject *args);
 /* 0, or -1 with InterfaceError: the lease is over. */
 int hp_prepared_check(PreparedObject *prepared, const char *method);
@@ -285,7 +286,7 @@ int hp_rows_type_init(PyObject *module, hp_binding_state *state);
 /* Connection._rows(class): an iterator. New reference, or NULL. */
 PyObject *hp_rows_new(ConnectionObject *connection, PyObject *type);
 /* Connection._cursor(query or prepared statement, arguments, DECLARE, FETCH, gives rows?, timeout,
- * record_class): declare a cursor, or use one. New reference, or NULL. */
+ * record_class, rows): declare a cursor, or use one. New reference, or NULL. */
 PyObject *hp_cursor_operation(ConnectionObject *connection, PyObject *args);
 
 /* ---- portions.c ---- */
@@ -329,6 +330,8 @@ int hp_finished_type_init(PyObject *module, hp_binding_state *state);
 int hp_operation_start(OperationObject *op);
 /* Borrowed: the class of rows for what was given as record_class=; NULL with an exception. */
 PyTypeObject *hp_record_class_of(PoolObject *pool, PyObject *object);
+/* ... for what was given as record_class= and rows=: dict itself for rows="dict". */
+PyTypeObject *hp_row_class_of(PoolObject *pool, PyObject *record_class, PyObject *rows);
 /* The methods fetch, fetchrow, fetchval, execute of pool and connection: parse
  * the arguments of a METH_FASTCALL | METH_KEYWORDS call. New reference. */
 PyObject *hp_operation_from_call(PoolObject *pool, ConnectionObject *connection, hp_op_kind kind, PyObject *const *args,
@@ -372,9 +375,19 @@ hp_stmt *hp_statement_renew(PoolObject *pool, PyObject *query, const hp_stmt *ol
 
 /* ---- named.c ---- */
 
-/* Make positional arguments of op->named, and the query that goes with them. 0, or -1 with an exception. */
+/* New reference: a text without names for `text`, and the names in the order of their numbers, as a tuple
+ * of both; NULL with an exception. */
+PyObject *hp_named_pair(PoolObject *pool, PyObject *text);
+/* New reference: the arguments of a prepared statement, given by position (NULL or a tuple) or by name
+ * (NULL, None or a mapping); NULL with an exception where that is not how it takes them. */
+PyObject *hp_named_values(PreparedObject *prepared, PyObject *args, PyObject *params);
+/* Pool._by_name(query, args, params) -> (query, args) */
+PyObject *hp_named_by_name(PyObject *pool, PyObject *args);
+/* Make positional arguments of op->named, and the query that goes with them. For an operation with named or
+ * a prepared statement. 0, or -1 with an exception. */
 int hp_named_apply(OperationObject *op);
-/* ... of the sets of executemany(), a tuple, where the first one is a mapping. */
+/* ... of the sets of executemany(), a tuple, where the first one is a mapping or the statement is prepared
+ * with names. */
 int hp_named_apply_sets(OperationObject *op);
 
 /* ---- plan.c ---- */

@@ -138,13 +138,6 @@ async def test_wrong_use_is_an_error_that_says_what(
     assert await single.fetchval("SELECT 1") == 1
 
 
-async def test_prepared_statement_takes_no_params(conn: Connection) -> None:
-    statement = await conn.prepare("SELECT $1::int")
-    with pytest.raises(TypeError, match="by position"):
-        await statement.fetchval(params={"a": 1})  # type: ignore[call-arg]
-    assert await statement.fetchval(1) == 1
-
-
 async def test_params_none_is_as_without(pool: Pool) -> None:
     assert await pool.fetchval("SELECT $1::int", 5, params=None) == 5
     assert await pool.execute("SELECT 1; SELECT 2", params=None) == "SELECT 1"
@@ -217,7 +210,7 @@ async def test_rows_are_plain_dicts(pool: Pool) -> None:
         assert await connection.fetchrow("SELECT 1 AS a, 2 AS a", rows="dict") == {"a": 2}
         assert await connection.fetch("SELECT", rows="dict") == [{}]
         statement = await connection.prepare("SELECT $1::int AS a")
-        assert await statement.fetch(5, rows="dict") == [{"a": 5}]  # type: ignore[call-arg]
+        assert await statement.fetch(5, rows="dict") == [{"a": 5}]
 
 
 async def test_rows_record_is_the_default(pool: Pool) -> None:

@@ -179,7 +179,9 @@ async def attempt(pool: Pool, kind: str, failing: Failing) -> None:
         async with pool.acquire() as connection:
             try:
                 text = f"SELECT $1::int /* {next(numbers)} */"
-                statement = failing.call(lambda _: connection._prepare(PreparedStatement, text, None, None), None)
+                statement = failing.call(
+                    lambda _: connection._prepare(PreparedStatement, text, None, None, False), None
+                )
             except MemoryError:
                 return
             assert run(statement._describe(None)) in (MemoryError, None)
@@ -192,7 +194,7 @@ async def attempt(pool: Pool, kind: str, failing: Failing) -> None:
     elif kind == "cursor":
         async with pool.acquire() as connection, connection.transaction():
             sql, declare = "SELECT $1::int AS n", "DECLARE c NO SCROLL CURSOR FOR SELECT $1::int AS n"
-            rows = run(connection._cursor(sql, (5000,), declare, "FETCH 5 FROM c", True, None, None))
+            rows = run(connection._cursor(sql, (5000,), declare, "FETCH 5 FROM c", True, None, None, None))
             if rows is not MemoryError:
                 assert [tuple(row) for row in rows] == [(5000,)]
                 iterator = connection._rows(CursorIterator)
