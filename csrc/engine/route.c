@@ -15,6 +15,8 @@ static const hp_time STALL_US = 20 * HP_MS;
 static const hp_time RECENT_US = HP_SECOND;
 static const hp_time ROUND_TRIP_WINDOW_US = 5 * HP_SECOND;
 enum { ROUND_TRIP_SPREAD = 4, AUTO_DEPTH = 32, OBSERVED_ENOUGH = 2 };
+/* What is late by no more than this part of the round trip may be so for the network's sake. */
+enum { JITTER_PART = 2 };
 
 #define POOL_OF(pointer, member) ((hp_pool *)(void *)((char *)(pointer)-offsetof(hp_pool, member)))
 
@@ -82,21 +84,32 @@ learn_cost(hp_stmt *stmt, hp_time cost)
     stmt->observed++;
 }
 
+/* `before`: the answer in front of it came; `now`: this one was seen, at the latest. */
+static hp_time
+cost_of(const hp_pool *pool, const hp_request *req, hp_time before, hp_time now)
+{
+    hp_time trip = round_trip(pool);
+    hp_time earliest = req->began + trip; /* an answer that costs nothing */
+    if (before >= earliest) {
+        return now - before;
+    }
+    return now - earliest > trip / JITTER_PART ? now - earliest : 0;
+}
+
 void
 hp_route_learn(hp_pool *pool, hp_conn *conn, const hp_request *req)
 {
+    /* When the reactor woke up: what we did since, with other answers, is not this one's cost. */
     hp_time now = pool->env.reactor.now;
-    hp_time began = req->began > conn->answered_at ? req->began : conn->answered_at;
-    hp_time took = now > began ? now - began : 0;
+    hp_time before = conn->answered_at;
     conn->answered_at = now;
     if (req->stmt == NULL || req->kind == HP_REQ_BATCH) {
         return;
     }
-    if (req->alone) {
-        learn_round_trip(pool, took > 0 ? took : 1);
-        took -= round_trip(pool);
+    if (req->alone) { /* by the clock: a round trip that is taken too short makes all else look slow */
+        learn_round_trip(pool, hp_now() - req->began);
     }
-    learn_cost(req->stmt, took > 0 ? took : 0);
+    learn_cost(req->stmt, cost_of(pool, req, before, now));
 }
 
 bool

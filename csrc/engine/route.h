@@ -3,11 +3,13 @@
  * flight on one (pipelining).
  *
  * What is known of a statement is the running estimate hp_stmt.cost: how long it
- * keeps the server busy. Where it was alone on its session that is the time of
- * its answer less the round trip; where it was behind another, the time between
- * the two answers. An estimate rises faster than it falls. The round trip is the
- * shortest time that anything took in the last seconds, and at most a small
- * multiple of the shortest ever, so that a pool that runs nothing but slow
+ * keeps the server busy. That is how much later its answer came than it could have:
+ * a round trip after it was sent, or with the answer in front of it. Up to half a
+ * round trip of the former is the network's and the schedulers' doing and no cost;
+ * where it is the statement's all the same, that shows as time between answers once
+ * others are behind it. An estimate rises faster than it falls. The round trip is
+ * the shortest time that anything took alone in the last seconds, and at most a
+ * small multiple of the shortest ever, so that a pool that runs nothing but slow
  * statements does not take their time for the network's.
  *
  * A statement is slow while its cost is unknown, or more than the limit, which is

@@ -10,7 +10,7 @@
 static driver *d;
 static PGconn *other;
 
-enum { DEPTH = 8 };
+enum { DEPTH = 8, OBSERVED_OFTEN = 1000 };
 
 static const char NUMBER[] = "SELECT $1::int";
 static const char ROWS[] = "SELECT count(*) FROM hp_route WHERE a < $1::int";
@@ -252,6 +252,81 @@ test_a_session_in_constant_use_is_replaced_after_max_queries(void)
         CHECK_TEXT(must(calls[i])->value, "1");
     }
     CHECK(d->pool->env.stats.recycled[HP_RECYCLE_MAX_QUERIES] >= 2);
+    tear_down();
+}
+
+/* ---- what is learnt ---- */
+
+/* As if `conn` had the answer now, `took` after it was asked and `after` after the answer in front. */
+static hp_time
+cost_learnt(hp_conn *conn, hp_time took, hp_time after)
+{
+    hp_stmt *stmt = *driver_stmt_slot(d, NUMBER);
+    hp_request req;
+    hp_request_init(&req, HP_REQ_STATEMENT);
+    d->pool->env.reactor.now = hp_now();
+    req.stmt = stmt;
+    req.began = d->pool->env.reactor.now - took;
+    conn->answered_at = d->pool->env.reactor.now - after;
+    stmt->observed = 0;
+    stmt->cost = -1;
+    hp_route_learn(d->pool, conn, &req);
+    return stmt->cost;
+}
+
+static void
+test_a_statement_is_not_charged_for_the_network(void)
+{
+    const hp_time trip = 10 * HP_MS;
+    set_up(1, HP_PIPELINE_AUTO);
+    hp_conn *conn = only_session();
+    d->pool->round_trip.least = d->pool->round_trip.window = trip;
+    d->pool->round_trip.before = 0;
+    CHECK_INT(cost_learnt(conn, trip, HP_SECOND), 0);
+    CHECK_INT(cost_learnt(conn, trip, 3 * HP_MS), 0); /* sent 3 ms after the one in front */
+    CHECK_INT(cost_learnt(conn, trip + 5 * HP_MS, HP_SECOND), 0);
+    CHECK_INT(cost_learnt(conn, trip / 2, HP_SECOND), 0); /* the network has become faster */
+    CHECK_INT(cost_learnt(conn, trip + 6 * HP_MS, HP_SECOND), 6 * HP_MS);
+    CHECK_INT(cost_learnt(conn, trip + 7 * HP_MS, 8 * HP_MS), 7 * HP_MS);
+    CHECK_INT(cost_learnt(conn, trip + 50 * HP_MS, 2 * HP_MS), 2 * HP_MS); /* it stood in line */
+    CHECK_INT(cost_learnt(conn, trip + 50 * HP_MS, 0), 0);
+    tear_down();
+}
+
+static void
+test_the_round_trip_is_not_taken_too_short_where_the_client_is_late(void)
+{
+    hp_request req;
+    set_up(1, HP_PIPELINE_AUTO);
+    hp_request_init(&req, HP_REQ_STATEMENT);
+    req.stmt = *driver_stmt_slot(d, NUMBER);
+    req.alone = true;
+    req.began = hp_now() - 3 * HP_MS;
+    d->pool->env.reactor.now = req.began + 10; /* it woke up for others, and was long with them */
+    d->pool->round_trip = (hp_round_trip){0};
+    hp_route_learn(d->pool, only_session(), &req);
+    CHECK(d->pool->round_trip.least >= 3 * HP_MS);
+    CHECK(d->pool->round_trip.window >= 3 * HP_MS);
+    tear_down();
+}
+
+static void
+test_a_statement_that_becomes_slow_is_noticed_and_shares_no_more(void)
+{
+    hp_request req;
+    set_up(1, HP_PIPELINE_AUTO);
+    hp_stmt *stmt = *driver_stmt_slot(d, NUMBER);
+    hp_request_init(&req, HP_REQ_STATEMENT);
+    req.stmt = stmt;
+    stmt->cost = 0;
+    stmt->observed = OBSERVED_OFTEN;
+    d->pool->round_trip = (hp_round_trip){.least = 100, .window = 100, .since = hp_now()};
+    CHECK(!hp_route_is_slow(d->pool, &req));
+    d->pool->env.reactor.now = hp_now();
+    req.began = d->pool->env.reactor.now - 50 * HP_MS;
+    only_session()->answered_at = 0;
+    hp_route_learn(d->pool, only_session(), &req);
+    CHECK(hp_route_is_slow(d->pool, &req));
     tear_down();
 }
 
@@ -518,6 +593,9 @@ static const harness_case TESTS[] = {
     CASE(test_slow_statements_leave_one_session_to_others),
     CASE(test_slow_statements_take_all_sessions_where_no_others_come),
     CASE(test_a_session_in_constant_use_is_replaced_after_max_queries),
+    CASE(test_a_statement_is_not_charged_for_the_network),
+    CASE(test_the_round_trip_is_not_taken_too_short_where_the_client_is_late),
+    CASE(test_a_statement_that_becomes_slow_is_noticed_and_shares_no_more),
     CASE(test_an_error_stays_its_own),
     CASE(test_one_that_leaves_does_not_harm_the_others),
     CASE(test_a_result_type_that_changes_under_several_is_right_for_all),
