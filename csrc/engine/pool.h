@@ -53,10 +53,10 @@ typedef struct hp_pool_config {
     int pipeline;   /* statements in flight on a session: a depth, or as route.h says */
 } hp_pool_config;
 
-/* The shortest that anything took: ever, in this window of time, and in the one before. */
+/* The shortest that anything took: ever, and of late. */
 typedef struct hp_round_trip {
-    hp_time least, window, before;
-    hp_time since; /* this window began */
+    hp_time least;
+    hp_lowest recent;
 } hp_round_trip;
 
 typedef struct hp_pool {

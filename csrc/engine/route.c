@@ -8,13 +8,13 @@ static const hp_time LEAST_LIMIT_US = HP_MS;
  * the client, and the server, a good deal less than each on its own. */
 static const hp_time GATHER_US = 250;
 /* What a statement takes that is answered faster than the clock and the loop can tell. */
-static const hp_time LEAST_LOAD_US = 40;
+static const hp_time LEAST_LOAD_US = 20;
 /* More than twice as long as the longest queue should take. */
 static const hp_time STALL_US = 20 * HP_MS;
 /* Slow statements make way for others as long as these came so lately. */
 static const hp_time RECENT_US = HP_SECOND;
-static const hp_time ROUND_TRIP_WINDOW_US = 5 * HP_SECOND;
-enum { ROUND_TRIP_SPREAD = 4, AUTO_DEPTH = 32, OBSERVED_ENOUGH = 2 };
+static const hp_time WINDOW_US = 5 * HP_SECOND;
+enum { ROUND_TRIP_SPREAD = 4, AUTO_DEPTH = 32, OBSERVED_ENOUGH = 2, MEAN_OF = 16 };
 /* What is late by no more than this part of the round trip may be so for the network's sake. */
 enum { JITTER_PART = 2 };
 
@@ -39,10 +39,28 @@ hp_route_stop(hp_pool *pool)
 /* ---- what is known ---- */
 
 static hp_time
+lowest(const hp_lowest *seen)
+{
+    return seen->before != 0 && seen->before < seen->window ? seen->before : seen->window;
+}
+
+static void
+note(hp_lowest *seen, hp_time value, hp_time now)
+{
+    if (now - seen->since > WINDOW_US) {
+        seen->before = seen->window;
+        seen->window = value;
+        seen->since = now;
+    } else if (value < seen->window || seen->window == 0) {
+        seen->window = value;
+    }
+}
+
+static hp_time
 round_trip(const hp_pool *pool)
 {
     const hp_round_trip *seen = &pool->round_trip;
-    hp_time recent = seen->before != 0 && seen->before < seen->window ? seen->before : seen->window;
+    hp_time recent = lowest(&seen->recent);
     hp_time most = seen->least * ROUND_TRIP_SPREAD + LEAST_LIMIT_US / 2;
     return recent < most ? recent : most;
 }
@@ -58,29 +76,26 @@ static void
 learn_round_trip(hp_pool *pool, hp_time took)
 {
     hp_round_trip *seen = &pool->round_trip;
-    hp_time now = pool->env.reactor.now;
-    if (now - seen->since > ROUND_TRIP_WINDOW_US) {
-        seen->before = seen->window;
-        seen->window = took;
-        seen->since = now;
-    } else if (took < seen->window || seen->window == 0) {
-        seen->window = took;
-    }
+    note(&seen->recent, took, pool->env.reactor.now);
     if (took < seen->least || seen->least == 0) {
         seen->least = took;
     }
 }
 
 static void
-learn_cost(hp_stmt *stmt, hp_time cost)
+learn_cost(hp_stmt *stmt, hp_time cost, hp_time now)
 {
     if (stmt->observed == 0) {
         stmt->cost = cost;
+        stmt->mean_x16 = cost * MEAN_OF;
     } else if (cost > stmt->cost) {
         stmt->cost += (cost - stmt->cost) / 4;
     } else {
         stmt->cost -= (stmt->cost - cost) / 8;
     }
+    stmt->mean_x16 += cost - stmt->mean_x16 / MEAN_OF;
+    hp_time mean = stmt->mean_x16 / MEAN_OF;
+    note(&stmt->least_mean, mean > LEAST_LOAD_US ? mean : LEAST_LOAD_US, now);
     stmt->observed++;
 }
 
@@ -109,7 +124,7 @@ hp_route_learn(hp_pool *pool, hp_conn *conn, const hp_request *req)
     if (req->alone) { /* by the clock: a round trip that is taken too short makes all else look slow */
         learn_round_trip(pool, hp_now() - req->began);
     }
-    learn_cost(req->stmt, cost_of(pool, req, before, now));
+    learn_cost(req->stmt, cost_of(pool, req, before, now), now);
 }
 
 bool
@@ -122,7 +137,7 @@ hp_route_is_slow(const hp_pool *pool, hp_request *req)
     if (req->kind == HP_REQ_BATCH || stmt->observed < OBSERVED_ENOUGH) {
         return true;
     }
-    req->load = stmt->cost > LEAST_LOAD_US ? stmt->cost : LEAST_LOAD_US;
+    req->load = lowest(&stmt->least_mean);
     return stmt->cost > limit(pool);
 }
 

@@ -12,11 +12,15 @@
  * small multiple of the shortest ever, so that a pool that runs nothing but slow
  * statements does not take their time for the network's.
  *
+ * What a statement adds to a queue is its mean time, at its lowest in the last
+ * seconds: where sessions compete for processors each of their answers takes
+ * longer, and more sessions would only make that worse.
+ *
  * A statement is slow while its cost is unknown, or more than the limit, which is
  * a millisecond or the round trip. Then
  *
  *   - a read that is not slow may go out behind others like it, while the sum of
- *     their costs on that session is within the limit too: so the depth adapts to
+ *     their times on that session is within the limit too: so the depth adapts to
  *     the round trip, and nobody waits much longer than for the network. It does so
  *     even while sessions are idle, but only up to a quarter of a millisecond;
  *   - slow statements never share, and leave one session of the pool to others, if

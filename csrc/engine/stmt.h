@@ -30,6 +30,12 @@ struct hp_conn;
 /* As the server: NAMEDATALEN. */
 enum { HP_STMT_NAME_BYTES = 64 };
 
+/* The lowest of late: in this window of time, and in the one before (0: none). */
+typedef struct hp_lowest {
+    hp_time window, before;
+    hp_time since; /* this window began */
+} hp_lowest;
+
 typedef struct hp_stmt {
     unsigned refs;
     uint64_t id;                   /* unique in the process */
@@ -46,8 +52,10 @@ typedef struct hp_stmt {
     Oid *column_types;
     char *column_names; /* one after another, each with its NUL */
     hp_time described_at;
-    hp_time cost;      /* running estimate of the server's time for it */
-    unsigned observed; /* times that went into it */
+    hp_time cost;     /* running estimate of the server's time for it, which errs on the side of too much */
+    hp_time mean_x16; /* ... of the mean, times 16 */
+    hp_lowest least_mean;
+    unsigned observed; /* times that went into them */
     bool outdated;     /* a session has it prepared with other columns than are described */
     void *user;        /* the binding's plan */
     void (*free_user)(void *user);

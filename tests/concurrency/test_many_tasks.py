@@ -33,7 +33,8 @@ async def test_thousand_tasks_on_eight_connections_never_exceed_eight_sessions(
             stats = await settled(pool)
         assert 1 <= most[0] <= 8
         assert stats["connection_errors"] == 0  # the server never had to refuse a ninth
-        assert stats["acquisitions"] == 3000
+        # where a busy machine keeps the first of a line from being answered, those behind it are sent elsewhere
+        assert stats["acquisitions"] - stats["resent"] == 3000
 
 
 async def test_connections_are_given_in_the_order_of_the_requests(dsn: str) -> None:

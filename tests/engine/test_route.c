@@ -42,8 +42,8 @@ make_known(const char *sql)
 static void
 be_patient(void)
 {
-    d->pool->round_trip.least = d->pool->round_trip.window = 2 * HP_SECOND;
-    d->pool->round_trip.before = 0;
+    d->pool->round_trip.least = d->pool->round_trip.recent.window = 2 * HP_SECOND;
+    d->pool->round_trip.recent.before = 0;
 }
 
 static void
@@ -280,8 +280,8 @@ test_a_statement_is_not_charged_for_the_network(void)
     const hp_time trip = 10 * HP_MS;
     set_up(1, HP_PIPELINE_AUTO);
     hp_conn *conn = only_session();
-    d->pool->round_trip.least = d->pool->round_trip.window = trip;
-    d->pool->round_trip.before = 0;
+    d->pool->round_trip.least = d->pool->round_trip.recent.window = trip;
+    d->pool->round_trip.recent.before = 0;
     CHECK_INT(cost_learnt(conn, trip, HP_SECOND), 0);
     CHECK_INT(cost_learnt(conn, trip, 3 * HP_MS), 0); /* sent 3 ms after the one in front */
     CHECK_INT(cost_learnt(conn, trip + 5 * HP_MS, HP_SECOND), 0);
@@ -306,7 +306,39 @@ test_the_round_trip_is_not_taken_too_short_where_the_client_is_late(void)
     d->pool->round_trip = (hp_round_trip){0};
     hp_route_learn(d->pool, only_session(), &req);
     CHECK(d->pool->round_trip.least >= 3 * HP_MS);
-    CHECK(d->pool->round_trip.window >= 3 * HP_MS);
+    CHECK(d->pool->round_trip.recent.window >= 3 * HP_MS);
+    tear_down();
+}
+
+/* As if 100 answers had come at this time, each so long after the one in front: what one more adds to a queue. */
+static hp_time
+load_learnt(hp_time at, hp_time each)
+{
+    hp_request req;
+    hp_conn *conn = only_session();
+    hp_request_init(&req, HP_REQ_STATEMENT);
+    req.stmt = *driver_stmt_slot(d, NUMBER);
+    for (int i = 0; i < 100; i++) {
+        d->pool->env.reactor.now = at;
+        conn->answered_at = at - each;
+        hp_route_learn(d->pool, conn, &req);
+    }
+    hp_route_is_slow(d->pool, &req);
+    return req.load;
+}
+
+static void
+test_what_a_busy_server_adds_to_each_answer_is_not_counted_as_load(void)
+{
+    const hp_time begin = hp_now();
+    set_up(1, HP_PIPELINE_AUTO);
+    hp_stmt *stmt = *driver_stmt_slot(d, NUMBER);
+    stmt->observed = 0;
+    stmt->least_mean = (hp_lowest){0};
+    CHECK_INT(load_learnt(begin + 21 * HP_SECOND, 100), 100);
+    CHECK_INT(load_learnt(begin + 22 * HP_SECOND, 800), 100);
+    CHECK_INT(load_learnt(begin + 40 * HP_SECOND, 800), 100);
+    CHECK(load_learnt(begin + 60 * HP_SECOND, 800) > 700); /* it has become so */
     tear_down();
 }
 
@@ -320,7 +352,7 @@ test_a_statement_that_becomes_slow_is_noticed_and_shares_no_more(void)
     req.stmt = stmt;
     stmt->cost = 0;
     stmt->observed = OBSERVED_OFTEN;
-    d->pool->round_trip = (hp_round_trip){.least = 100, .window = 100, .since = hp_now()};
+    d->pool->round_trip = (hp_round_trip){.least = 100, .recent = {.window = 100, .since = hp_now()}};
     CHECK(!hp_route_is_slow(d->pool, &req));
     d->pool->env.reactor.now = hp_now();
     req.began = d->pool->env.reactor.now - 50 * HP_MS;
@@ -595,6 +627,7 @@ static const harness_case TESTS[] = {
     CASE(test_a_session_in_constant_use_is_replaced_after_max_queries),
     CASE(test_a_statement_is_not_charged_for_the_network),
     CASE(test_the_round_trip_is_not_taken_too_short_where_the_client_is_late),
+    CASE(test_what_a_busy_server_adds_to_each_answer_is_not_counted_as_load),
     CASE(test_a_statement_that_becomes_slow_is_noticed_and_shares_no_more),
     CASE(test_an_error_stays_its_own),
     CASE(test_one_that_leaves_does_not_harm_the_others),
