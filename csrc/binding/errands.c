@@ -112,6 +112,20 @@ why_unfit(PoolObject *pool, PyObject *object)
     return NULL;
 }
 
+/* Nobody else is left to close a session of its own: left to the garbage collector,
+ * each further attempt of the pool would take one more place on the server. */
+static void
+close_refused(PoolObject *pool, PyObject *object)
+{
+    if (!PyObject_TypeCheck(object, pool->state->binding.ConnectionType)) {
+        return;
+    }
+    ConnectionObject *connection = (ConnectionObject *)object;
+    if (connection->pool->dedicated && connection->pool->loop == pool->loop && connection->conn != NULL) {
+        hp_connection_terminate(connection);
+    }
+}
+
 static void
 answer_with_session(PoolObject *pool, hp_errand *errand, PyObject *object)
 {
@@ -120,6 +134,7 @@ answer_with_session(PoolObject *pool, hp_errand *errand, PyObject *object)
         PyErr_Format(pool->state->errors.InterfaceError,
                      "the pool cannot use the connection that the connect callback returned: %s", why);
         answer_with_exception(pool, errand);
+        close_refused(pool, object);
         return;
     }
     ConnectionObject *connection = (ConnectionObject *)object;

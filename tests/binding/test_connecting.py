@@ -296,29 +296,29 @@ async def test_init_runs_on_the_session_of_the_connect_callback(dsn: str) -> Non
 
 
 async def test_type_codecs_set_in_the_connect_callback_are_refused_with_what_to_use(dsn: str) -> None:
-    async def connect(*args: Any, **kwargs: Any) -> Connection:
-        conn = await holisticpool.connect(*args, **kwargs)
-        await conn.set_type_codec("jsonb", schema="pg_catalog", encoder=str, decoder=str)
-        return conn
+    made: list[Connection] = []
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        with pytest.raises(exceptions.InterfaceError, match="type codecs.*init="):
-            await holisticpool.create_pool(dsn, connect=connect, min_size=1)
-        gc.collect()
+    async def connect(*args: Any, **kwargs: Any) -> Connection:
+        made.append(await holisticpool.connect(*args, **kwargs))
+        await made[0].set_type_codec("jsonb", schema="pg_catalog", encoder=str, decoder=str)
+        return made[0]
+
+    with pytest.raises(exceptions.InterfaceError, match="type codecs.*init="):
+        await holisticpool.create_pool(dsn, connect=connect, min_size=1, max_size=1)
+    assert made[0].is_closed()
 
 
 async def test_listeners_added_in_the_connect_callback_are_refused_with_what_to_use(dsn: str) -> None:
-    async def connect(*args: Any, **kwargs: Any) -> Connection:
-        conn = await holisticpool.connect(*args, **kwargs)
-        await conn.add_listener("channel", lambda *_: None)
-        return conn
+    made: list[Connection] = []
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with pytest.raises(exceptions.InterfaceError, match="listeners.*init="):
-            await holisticpool.create_pool(dsn, connect=connect, min_size=1)
-        gc.collect()
+    async def connect(*args: Any, **kwargs: Any) -> Connection:
+        made.append(await holisticpool.connect(*args, **kwargs))
+        await made[0].add_listener("channel", lambda *_: None)
+        return made[0]
+
+    with pytest.raises(exceptions.InterfaceError, match="listeners.*init="):
+        await holisticpool.create_pool(dsn, connect=connect, min_size=1, max_size=1)
+    assert made[0].is_closed()
 
 
 async def test_connection_that_the_callback_kept_is_closed_for_it(dsn: str) -> None:
@@ -336,50 +336,56 @@ async def test_connection_that_the_callback_kept_is_closed_for_it(dsn: str) -> N
         assert await pool.fetchval("SELECT 1") == 1
 
 
-async def _no_connection(*args: Any, **kwargs: Any) -> Any:
-    return object()
-
-
-async def _leased(*args: Any, **kwargs: Any) -> Any:
-    pool = await holisticpool.create_pool(args[0], min_size=1, max_size=1)
-    return await pool.acquire()
-
-
-async def _closed(*args: Any, **kwargs: Any) -> Any:
-    conn = await holisticpool.connect(*args, **kwargs)
+async def _closed(conn: Connection) -> None:
     await conn.close()
-    return conn
 
 
-async def _in_transaction(*args: Any, **kwargs: Any) -> Any:
-    conn = await holisticpool.connect(*args, **kwargs)
+async def _in_transaction(conn: Connection) -> None:
     await conn.execute("BEGIN")
-    return conn
 
 
-async def _busy(*args: Any, **kwargs: Any) -> Any:
-    conn: Any = await holisticpool.connect(*args, **kwargs)
-    conn.running = asyncio.ensure_future(conn.execute("SELECT pg_sleep(600)"))
+async def _busy(conn: Connection) -> None:
+    task = asyncio.ensure_future(conn.execute("SELECT pg_sleep(600)"))
+    task.add_done_callback(lambda ended: ended.exception())
     await asyncio.sleep(0)
-    return conn
 
 
 @pytest.mark.parametrize(
-    ("connect", "message"),
-    [
-        (_no_connection, "instance of 'holisticpool.connection.Connection', got 'object'"),
-        (_leased, "belongs to a pool"),
-        (_closed, "is closed"),
-        (_in_transaction, "transaction is open"),
-        (_busy, "operation is in progress"),
-    ],
+    ("make_unfit", "message"),
+    [(_closed, "is closed"), (_in_transaction, "transaction is open"), (_busy, "operation is in progress")],
 )
-async def test_what_the_pool_cannot_use_is_refused(dsn: str, connect: Any, message: str) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        with pytest.raises(exceptions.InterfaceError, match=message):
+async def test_what_the_pool_cannot_use_is_refused_and_closed(dsn: str, make_unfit: Any, message: str) -> None:
+    made: list[Connection] = []
+
+    async def connect(*args: Any, **kwargs: Any) -> Connection:
+        made.append(await holisticpool.connect(*args, **kwargs))
+        await make_unfit(made[0])
+        return made[0]
+
+    with pytest.raises(exceptions.InterfaceError, match=message):
+        await holisticpool.create_pool(dsn, connect=connect, min_size=1, max_size=1)
+    assert made[0].is_closed()
+
+
+async def test_connect_callback_has_to_return_a_connection(dsn: str) -> None:
+    async def connect(*args: Any, **kwargs: Any) -> Any:
+        return object()
+
+    with pytest.raises(
+        exceptions.InterfaceError, match="instance of 'holisticpool.connection.Connection', got 'object'"
+    ):
+        await holisticpool.create_pool(dsn, connect=connect, min_size=1, max_size=1)
+
+
+async def test_lease_is_refused_and_stays_its_pools(dsn: str, pool: Pool) -> None:
+    async with pool.acquire() as lease:
+
+        async def connect(*args: Any, **kwargs: Any) -> Any:
+            return lease
+
+        with pytest.raises(exceptions.InterfaceError, match="belongs to a pool"):
             await holisticpool.create_pool(dsn, connect=connect, min_size=1, max_size=1)
-        gc.collect()
+        assert await lease.fetchval("SELECT 1") == 1
 
 
 @pytest.mark.parametrize("error", [Refused("no"), OSError("no route")])
@@ -600,7 +606,7 @@ async def test_pool_class_takes_what_create_pool_takes(dsn: str) -> None:
 def test_hooks_that_a_subclass_hides_are_refused_instead_of_ignored() -> None:
     class Mine(Pool):
         def __init__(self) -> None:
-            super().__init__("postgresql://h/d", setup=_no_connection)
+            super().__init__("postgresql://h/d", setup=_closed)
 
     with pytest.raises(TypeError, match="must be passed to Mine"):
         Mine()
