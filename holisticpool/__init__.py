@@ -15,16 +15,10 @@ from holisticpool import exceptions as exceptions
 from holisticpool import types as types
 from holisticpool._core import Record as Record
 from holisticpool._version import __version__ as __version__
-from holisticpool.adapter import DatabaseException as DatabaseException
-from holisticpool.adapter import SupabaseAsyncPGAdapter as SupabaseAsyncPGAdapter
-from holisticpool.alias import install_as_asyncpg as install_as_asyncpg
-from holisticpool.codecs import TypeCodec as TypeCodec
 from holisticpool.config import RENDER_ENV_VARS as RENDER_ENV_VARS
 from holisticpool.config import RENDER_POOL_CONFIG as RENDER_POOL_CONFIG
 from holisticpool.connection import Connection as Connection
 from holisticpool.connection import connect as connect
-from holisticpool.database import DatabasePool as DatabasePool
-from holisticpool.database import db_pool as db_pool
 from holisticpool.pool import Pool as Pool
 from holisticpool.pool import create_pool as create_pool
 from holisticpool.types import *  # noqa: F403
@@ -47,11 +41,37 @@ _OWN_NAMES: tuple[str, ...] = (
     "types",
 )
 
-# As in asyncpg these are there without being imported by name.
-_MODULES = ("pgproto", "protocol", "serverversion")
+# Not every program needs these: their modules are imported when they are asked for.
+_LATER = {
+    "DatabaseException": "adapter",
+    "DatabasePool": "database",
+    "SupabaseAsyncPGAdapter": "adapter",
+    "TypeCodec": "codecs",
+    "db_pool": "database",
+    "install_as_asyncpg": "alias",
+}
+
+# These are there without being imported by name, the last four as in asyncpg.
+_MODULES = (
+    "adapter",
+    "alias",
+    "codecs",
+    "database",
+    "metrics",
+    "connect_utils",
+    "pgproto",
+    "protocol",
+    "serverversion",
+)
 
 if TYPE_CHECKING:
     # Type checkers understand __all__ only as a literal; without one they take what is imported here.
+    from holisticpool.adapter import DatabaseException as DatabaseException
+    from holisticpool.adapter import SupabaseAsyncPGAdapter as SupabaseAsyncPGAdapter
+    from holisticpool.alias import install_as_asyncpg as install_as_asyncpg
+    from holisticpool.codecs import TypeCodec as TypeCodec
+    from holisticpool.database import DatabasePool as DatabasePool
+    from holisticpool.database import db_pool as db_pool
     from holisticpool.exceptions import *  # noqa: F403
 else:
     # Most classes of exceptions are made when they are asked for.
@@ -61,6 +81,8 @@ else:
             value = _OWN_NAMES + exceptions.__all__ + types.__all__
         elif name in exceptions.__all__:
             value = getattr(exceptions, name)
+        elif name in _LATER:
+            value = getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
         elif name in _MODULES:
             value = importlib.import_module(f"{__name__}.{name}")
         else:

@@ -12,10 +12,9 @@ attribute; no message of a client-side error shows a password.
 from __future__ import annotations
 
 import asyncio
-import copy
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from .redact import redact
 
@@ -74,7 +73,8 @@ _POOLER_HINT = (
     "prepared statements, or set statement_cache_size=0."
 )
 
-_SelfT = TypeVar("_SelfT", bound="InterfaceError")
+if TYPE_CHECKING:
+    _SelfT = TypeVar("_SelfT", bound="InterfaceError")  # for whose bound Python would compile an expression
 
 
 def _with_notes(message: str, detail: str | None, hint: str | None) -> str:
@@ -263,6 +263,8 @@ class InterfaceError(InterfaceMessage, Exception):
 
     def with_msg(self: _SelfT, msg: str) -> _SelfT:
         """The same error with another message: same class, attributes and traceback."""
+        import copy  # here, since hardly anybody asks
+
         other = copy.copy(self)
         other.args = (redact(msg), *self.args[1:])
         return other.with_traceback(self.__traceback__)

@@ -23,6 +23,9 @@ UNSET: Final = Unset.UNSET
 # What rows may be: of a record class, or dicts.
 RowForm = Literal["record", "dict"]
 
+# What a codec's functions exchange.
+FORMATS: Final = ("text", "binary", "tuple")
+
 # What _core.Pool takes for pipeline="off" and "auto".
 PIPELINE_OFF: Final = 0
 PIPELINE_AUTO: Final = -1

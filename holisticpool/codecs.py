@@ -9,17 +9,16 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from holisticpool import _core
+from holisticpool.check import FORMATS
 from holisticpool.exceptions import ClientConfigurationError
 
 __all__ = ("CodecChoice", "TypeCodec", "codec_choices")
 
 # schema or None for any, type, form, encoder, decoder, codec it is like: what the C part takes.
 CodecChoice = tuple[str | None, str, str, Any, Any, str | None]
-
-FORMATS: Final = ("text", "binary", "tuple")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from holisticpool.check import PIPELINE_AUTO, PIPELINE_OFF, UNSET, Unset, check_seconds, check_size, check_timeout
@@ -59,22 +58,36 @@ _V = TypeVar("_V")
 _D = TypeVar("_D")
 
 
-# Without methods that nobody calls: making them takes longer than the rest of the module's import.
-@dataclass(frozen=True, eq=False, repr=False)
+# Not a dataclass, as all that is needed before the first query: making one takes longer than the module's import.
 class PoolConfig:
-    """Everything a pool is made with, checked. Times in seconds, None or 0 is for ever."""
+    """Everything a pool is made with, checked. Times in seconds, None or 0 is for ever. Not to be changed."""
 
-    connection: ConnectConfig
-    init_size: int
-    min_size: int
-    max_size: int
-    max_queries: int
-    max_inactive_connection_lifetime: float
-    max_lifetime: float
-    acquire_timeout: float | None
-    max_waiters: int
-    reset: str
-    pipeline: int  # as _core.Pool takes it
+    def __init__(
+        self,
+        *,
+        connection: ConnectConfig,
+        init_size: int,
+        min_size: int,
+        max_size: int,
+        max_queries: int,
+        max_inactive_connection_lifetime: float,
+        max_lifetime: float,
+        acquire_timeout: float | None,
+        max_waiters: int,
+        reset: str,
+        pipeline: int,
+    ) -> None:
+        self.connection: Final = connection
+        self.init_size: Final = init_size
+        self.min_size: Final = min_size
+        self.max_size: Final = max_size
+        self.max_queries: Final = max_queries
+        self.max_inactive_connection_lifetime: Final = max_inactive_connection_lifetime
+        self.max_lifetime: Final = max_lifetime
+        self.acquire_timeout: Final = acquire_timeout
+        self.max_waiters: Final = max_waiters
+        self.reset: Final = reset
+        self.pipeline: Final = pipeline  # as _core.Pool takes it
 
     @property
     def has_address(self) -> bool:

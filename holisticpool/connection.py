@@ -14,11 +14,10 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from holisticpool import _core, connect_utils
-from holisticpool.check import PIPELINE_OFF, UNSET, RowForm, Unset, check_rows
-from holisticpool.codecs import FORMATS, TypeCodec, codec_choices
+from holisticpool import _core
+from holisticpool.check import FORMATS, PIPELINE_OFF, UNSET, RowForm, Unset, check_rows
 from holisticpool.conninfo import Password, connect_config
 from holisticpool.copy import CopyConnection
 from holisticpool.cursor import CursorFactory
@@ -31,6 +30,9 @@ from holisticpool.stream import DEFAULT_PREFETCH, Stream
 from holisticpool.targets import TargetSource
 from holisticpool.transaction import Transaction
 from holisticpool.types import ServerVersion, parse_server_version
+
+if TYPE_CHECKING:
+    from holisticpool.codecs import CodecChoice, TypeCodec
 
 __all__ = ("Connection", "ConnectionParameters", "ConnectionSettings", "LoggedQuery", "connect")
 
@@ -445,7 +447,7 @@ async def connect(
             f"connection_class is expected to be a subclass of holisticpool.Connection, got {connection_class!r}"
         )
     check_record_class(record_class)
-    codecs = codec_choices(json=json, numeric=numeric, vector=vector, type_codecs=type_codecs)
+    codecs = chosen_codecs(json=json, numeric=numeric, vector=vector, type_codecs=type_codecs)
     running = running_loop(loop)
     config = connect_config(
         dsn,
@@ -506,12 +508,25 @@ async def connect(
             pool.terminate()
             raise
 
+    from holisticpool import connect_utils  # a pool needs none of it
+
     first = targets[0]
     return await connect_utils._connect_addr(
         addr=address(first.get("host") or first.get("hostaddr") or "localhost", first.get("port") or "5432"),
         params=ConnectionParameters(first.get("user") or "", first.get("dbname") or ""),
         connect=opened,
     )
+
+
+def chosen_codecs(
+    *, json: object, numeric: object, vector: object, type_codecs: object
+) -> tuple[list[CodecChoice], bool]:
+    """codec_choices() of holisticpool.codecs, which is imported only where there is a choice."""
+    if json is None and type_codecs is None and (numeric, vector) == ("decimal", "text"):  # the defaults
+        return [], False
+    from holisticpool.codecs import codec_choices
+
+    return codec_choices(json=json, numeric=numeric, vector=vector, type_codecs=type_codecs)
 
 
 def running_loop(loop: asyncio.AbstractEventLoop | None) -> asyncio.AbstractEventLoop:

@@ -14,19 +14,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from holisticpool import _core
 from holisticpool.check import UNSET, Unset, check_seconds, check_size, check_timeout
-from holisticpool.connect_utils import SessionAttribute
 from holisticpool.exceptions import ClientConfigurationError
 from holisticpool.redact import secrets_of
 from holisticpool.tls import TLS, tls_parameters
 
 DEFAULT_CONNECT_TIMEOUT_S = 60.0
 
-SESSION_ATTRIBUTES = tuple(attribute.value for attribute in SessionAttribute)
+# The values of connect_utils.SessionAttribute.
+SESSION_ATTRIBUTES: Final = ("any", "primary", "standby", "prefer-standby", "read-write", "read-only")
 
 Password = Callable[[], str | None | Awaitable[str | None]]
 
@@ -60,10 +59,8 @@ _SETTING_NAME = r"[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)*\Z"
 _SCHEME = r"\s*([A-Za-z][A-Za-z0-9+.-]*)://"
 
 
-# Without methods that nobody calls: making them takes longer than the rest of the module's import.
-@dataclass(frozen=True, eq=False, repr=False)
 class ConnectConfig:
-    """What is needed to reach a server, checked. Its repr shows no password.
+    """What is needed to reach a server, checked; not to be changed. Its repr shows no password.
 
     ``params`` holds libpq parameters that were given by keyword, ``password`` a
     callable that gives one for each new connection, ``settings`` server settings
@@ -71,17 +68,32 @@ class ConnectConfig:
     may override. Timeouts are in seconds, None is for ever.
     """
 
-    dsn: str | None
-    params: Mapping[str, str]
-    password: Password | None
-    settings: Mapping[str, str]
-    default_settings: Mapping[str, str]
-    tls: TLS
-    connect_timeout: float | None | Unset
-    command_timeout: float | None
-    statement_cache_size: int
-    max_cached_statement_lifetime: float
-    max_cacheable_statement_size: int
+    def __init__(
+        self,
+        *,
+        dsn: str | None,
+        params: Mapping[str, str],
+        password: Password | None,
+        settings: Mapping[str, str],
+        default_settings: Mapping[str, str],
+        tls: TLS,
+        connect_timeout: float | None | Unset,
+        command_timeout: float | None,
+        statement_cache_size: int,
+        max_cached_statement_lifetime: float,
+        max_cacheable_statement_size: int,
+    ) -> None:
+        self.dsn: Final = dsn
+        self.params: Final = params
+        self.password: Final = password
+        self.settings: Final = settings
+        self.default_settings: Final = default_settings
+        self.tls: Final = tls
+        self.connect_timeout: Final = connect_timeout
+        self.command_timeout: Final = command_timeout
+        self.statement_cache_size: Final = statement_cache_size
+        self.max_cached_statement_lifetime: Final = max_cached_statement_lifetime
+        self.max_cacheable_statement_size: Final = max_cacheable_statement_size
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -202,8 +214,7 @@ def connect_config(
         if value is not None:
             params[name] = _as_parameter(name, value)
     if target_session_attrs is not None:
-        attribute = _one_of("target_session_attrs", target_session_attrs, SESSION_ATTRIBUTES)
-        params["target_session_attrs"] = SessionAttribute(attribute).value
+        params["target_session_attrs"] = _one_of("target_session_attrs", target_session_attrs, SESSION_ATTRIBUTES)
     if gsslib is not None:
         _one_of("gsslib", gsslib, ("gssapi", "sspi"))
     params.update(tls.params)
@@ -362,4 +373,4 @@ def _as_parameter(name: str, value: Any) -> str:
 def _one_of(name: str, value: object, allowed: Sequence[str]) -> str:
     if not isinstance(value, str) or value not in allowed:
         raise ClientConfigurationError(f"{name} is expected to be one of {', '.join(allowed)}, got {value!r}")
-    return value
+    return allowed[allowed.index(value)]  # a plain str, where the value is an enumeration's

@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from holisticpool import _core
 from holisticpool.check import UNSET, RowForm, Unset
-from holisticpool.codecs import TypeCodec, codec_choices
 from holisticpool.config import changed_connection, pool_config
-from holisticpool.connection import Connection, check_record_class, running_loop
+from holisticpool.connection import Connection, check_record_class, chosen_codecs, running_loop
 from holisticpool.conninfo import connect_config
 from holisticpool.copy import CopyPool
 from holisticpool.exceptions import InterfaceError
@@ -30,6 +29,9 @@ from holisticpool.leases import PoolConnectionProxy as PoolConnectionProxy
 from holisticpool.portions import Sets
 from holisticpool.stream import DEFAULT_PREFETCH, Stream
 from holisticpool.targets import TargetSource
+
+if TYPE_CHECKING:
+    from holisticpool.codecs import TypeCodec
 
 __all__ = ("Pool", "create_pool")
 
@@ -123,7 +125,7 @@ class Pool(CopyPool):
             # The rest is for the hook, whatever it takes.
             dsn = ""
             connect_kwargs = {name: connect_kwargs[name] for name in _FOR_THE_POOL if name in connect_kwargs}
-        self._codecs = codec_choices(json=json, numeric=numeric, vector=vector, type_codecs=type_codecs)
+        self._codecs = chosen_codecs(json=json, numeric=numeric, vector=vector, type_codecs=type_codecs)
         self._config = pool_config(
             dsn,
             init_size=init_size,

@@ -16,16 +16,15 @@ import functools
 import os
 import ssl as ssl_module
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 from holisticpool import _core
-from holisticpool.connect_utils import SSLMode
 from holisticpool.exceptions import ClientConfigurationError, UnsupportedClientFeatureError
 
 __all__ = ("SSL_MODES", "TLS", "tls_parameters")
 
-SSL_MODES: Final = tuple(mode.name.replace("_", "-") for mode in SSLMode)
+# The names of connect_utils.SSLMode, as libpq has them.
+SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 # libpq 16 took sslrootcert=system, libpq 17 sslnegotiation.
 _LIBPQ_WITH_SYSTEM_ROOTS: Final = 160000
@@ -44,17 +43,19 @@ _VERSIONS: Final[Mapping[int, str]] = {
 }
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class TLS:
-    """What the keywords say about TLS.
+    """What the keywords say about TLS; not to be changed.
 
     ``params`` are libpq's. ``roots`` holds the certificates to trust, PEM; ``b""``
     means the system's. ``roots_by_default``: only where nothing else names them.
     """
 
-    params: Mapping[str, str] = field(default_factory=dict)
-    roots: bytes | None = None
-    roots_by_default: bool = False
+    def __init__(
+        self, params: Mapping[str, str] | None = None, roots: bytes | None = None, roots_by_default: bool = False
+    ) -> None:
+        self.params: Final[Mapping[str, str]] = params or {}
+        self.roots: Final = roots
+        self.roots_by_default: Final = roots_by_default
 
     def finish(self, target: dict[str, str]) -> None:
         """Put the certificates to trust into the parameters of a server. Blocks: writes a file.
@@ -102,14 +103,20 @@ def _of_mode(ssl: object) -> TLS:
         return TLS({"sslmode": "verify-full"}, roots=b"", roots_by_default=True)
     if ssl is False:
         return TLS({"sslmode": "disable"})
-    if isinstance(ssl, (str, SSLMode)):
-        try:
-            return TLS({"sslmode": SSLMode.parse(ssl).name.replace("_", "-")})
-        except AttributeError:
-            pass
+    mode = _mode_name(ssl)
+    if mode in SSL_MODES:
+        return TLS({"sslmode": mode})
     raise ClientConfigurationError(
         f"ssl is expected to be an SSLContext, a bool, None or one of {', '.join(SSL_MODES)}, got {ssl!r}"
     )
+
+
+def _mode_name(ssl: object) -> str:
+    if isinstance(ssl, int):
+        from holisticpool.connect_utils import SSLMode
+
+        return ssl.name.replace("_", "-") if isinstance(ssl, SSLMode) else ""
+    return ssl.replace("_", "-") if isinstance(ssl, str) else ""
 
 
 def _of_context(context: ssl_module.SSLContext) -> TLS:

@@ -55,7 +55,8 @@ class ServerVersion(NamedTuple):
     serial: int
 
 
-_VERSION = re.compile(r"(?P<major>\d+)(?:\.(?P<second>\d+))?(?:\.(?P<third>\d+))?(?:(?P<level>[a-z]+)(?P<serial>\d*))?")
+# Compiled by module re at the first use.
+_VERSION = r"(?P<major>\d+)(?:\.(?P<second>\d+))?(?:\.(?P<third>\d+))?(?:(?P<level>[a-z]+)(?P<serial>\d*))?"
 
 
 def parse_server_version(text: str) -> ServerVersion:
@@ -65,7 +66,7 @@ def parse_server_version(text: str) -> ServerVersion:
     ``micro``, so that ``version[:2]`` compares what users may rely on, as in
     asyncpg. Raises ValueError where *text* starts with no number.
     """
-    match = _VERSION.search(text)
+    match = re.search(_VERSION, text)
     if match is None:
         raise ValueError(f"no server version in {text!r}")
     major = int(match["major"])

@@ -9,6 +9,7 @@ import tempfile
 # Modules of the standard library that are needed by some types, options and errors only, and take long to import.
 NEEDED_LATER = {
     "argparse",
+    "dataclasses",
     "decimal",
     "hashlib",
     "ipaddress",
@@ -33,6 +34,20 @@ def loaded_by(program: str) -> set[str]:
 
 def test_import_loads_nothing_that_only_some_programs_need() -> None:
     assert loaded_by("import holisticpool") & NEEDED_LATER == set()
+
+
+def test_import_loads_only_the_modules_of_its_own_that_a_pool_needs() -> None:
+    later = {f"holisticpool.{name}" for name in ("adapter", "alias", "codecs", "connect_utils", "database", "metrics")}
+    assert loaded_by("import holisticpool") & later == set()
+
+
+def test_what_is_loaded_later_is_there_all_the_same() -> None:
+    program = (
+        "import holisticpool as h; assert h.database.db_pool is h.db_pool; assert h.codecs.TypeCodec is h.TypeCodec; "
+        "from holisticpool import *; assert db_pool is h.db_pool; assert SupabaseAsyncPGAdapter is "
+        "h.adapter.SupabaseAsyncPGAdapter; assert h.connect_utils.SSLMode.prefer"
+    )
+    assert "holisticpool.adapter" in loaded_by(program)
 
 
 def test_making_a_pool_loads_nothing_of_it_either() -> None:

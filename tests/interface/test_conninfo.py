@@ -186,10 +186,11 @@ def test_unlimited_statement_lifetime_is_what_we_do() -> None:
     connect_config(max_cached_statement_lifetime=0)
 
 
-@pytest.mark.parametrize("value", ["prefer-standby", SessionAttribute.prefer_standby])
-def test_target_session_attrs_is_a_name_or_asyncpgs_enumeration(value: Any) -> None:
-    found = target("postgresql://h/d", target_session_attrs=value)["target_session_attrs"]
-    assert found == "prefer-standby" and type(found) is str
+@pytest.mark.parametrize("attribute", SessionAttribute)
+def test_target_session_attrs_is_a_name_or_asyncpgs_enumeration(attribute: SessionAttribute) -> None:
+    for value in (attribute, attribute.value):
+        found = target("postgresql://h/d", target_session_attrs=value)["target_session_attrs"]
+        assert found == attribute.value and type(found) is str
 
 
 def test_wrong_target_session_attrs_is_refused() -> None:

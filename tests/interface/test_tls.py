@@ -38,7 +38,7 @@ def target(dsn: str | None = "postgresql://h/d", **keywords: Any) -> dict[str, s
         ("verify-ca", "verify-ca"),
         ("verify-full", "verify-full"),
         ("verify_full", "verify-full"),
-        (SSLMode.verify_ca, "verify-ca"),
+        *((mode, mode.name.replace("_", "-")) for mode in SSLMode),
         (False, "disable"),
     ],
 )
