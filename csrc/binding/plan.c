@@ -1,10 +1,10 @@
 /*
- * plan.c - making plans (plan.h) from descriptions, and results with them.
+ * plan.c - making plans (plan.h) from descriptions.
  *
  * While the types of a statement are looked up its plan belongs to the operation
  * that does; then it becomes the statement's (stmt->user).
  *
- * Called through loop.c by the engine, and by params.c.
+ * Called through loop.c by the engine, by params.c and result.c.
  */
 #include "binding/plan.h"
 
@@ -25,6 +25,7 @@ hp_plan_unref(hp_plan *plan)
         PyMem_Free(plan->params);
         PyMem_Free(plan->column_oids);
         PyMem_Free(plan->columns);
+        PyMem_Free(plan->readers);
         PyMem_Free(plan);
         plan = next;
     }
@@ -71,7 +72,8 @@ new_plan(int nparams, int ncolumns, hp_codec_set *codecs)
     plan->params = PyMem_Calloc(params, sizeof *plan->params);
     plan->column_oids = PyMem_Calloc(columns, sizeof *plan->column_oids);
     plan->columns = PyMem_Calloc(columns, sizeof *plan->columns);
-    if (!plan->param_oids || !plan->params || !plan->column_oids || !plan->columns) {
+    plan->readers = PyMem_Calloc(columns, sizeof *plan->readers);
+    if (!plan->param_oids || !plan->params || !plan->column_oids || !plan->columns || !plan->readers) {
         PyErr_NoMemory();
         hp_plan_unref(plan);
         return NULL;
@@ -118,6 +120,7 @@ fill_codecs(hp_registry *registry, hp_plan *plan)
         const hp_codec *codec = hp_codec_set_find(plan->codecs, registry, plan->column_oids[i]);
         plan->columns[i] = codec;
         unknown += codec == NULL;
+        plan->readers[i] = codec != NULL ? hp_column_reader(codec) : NULL;
         plan->text |= codec != NULL && codec->decode == NULL;
     }
     return unknown > 0 && PyErr_Occurred() ? -1 : unknown;
@@ -267,124 +270,8 @@ hp_plan_looked_up(OperationObject *op, const PGresult *rows)
     return complete(op);
 }
 
-/* ---- results ---- */
-
-static PyObject *
-decode_field(hp_codec_state *state, const hp_codec *codec, const PGresult *result, int row, int column, bool text)
-{
-    if (PQgetisnull(result, row, column)) {
-        Py_RETURN_NONE;
-    }
-    hp_decode_fn decode = text ? codec->decode_text : codec->decode;
-    PyObject *value = decode(state, codec, PQgetvalue(result, row, column), PQgetlength(result, row, column));
-    return value;
-}
-
-static PyObject *
-decode_dict(OperationObject *op, const hp_plan *plan, const PGresult *result, int row)
-{
-    PyObject *dict = PyDict_New();
-    for (int i = 0; dict != NULL && i < plan->ncolumns; i++) {
-        PyObject *value = decode_field(&op->pool->state->codec, plan->columns[i], result, row, i, plan->text);
-        if (value == NULL || PyDict_SetItem(dict, PyTuple_GET_ITEM(plan->names, i), value) < 0) {
-            Py_CLEAR(dict);
-        }
-        Py_XDECREF(value);
-    }
-    return dict;
-}
-
-static PyObject *
-decode_row(OperationObject *op, const hp_plan *plan, const PGresult *result, int row)
-{
-    hp_state *state = op->pool->state;
-    if (op->record_class == &PyDict_Type) {
-        return decode_dict(op, plan, result, row);
-    }
-    PyObject *record = hp_record_new(&state->record, op->record_class, plan->desc);
-    if (record == NULL) {
-        return NULL;
-    }
-    for (int i = 0; i < plan->ncolumns; i++) {
-        PyObject *value = decode_field(&state->codec, plan->columns[i], result, row, i, plan->text);
-        if (value == NULL) {
-            Py_DECREF(record);
-            return NULL;
-        }
-        hp_record_set_item(record, i, value);
-    }
-    hp_record_finish(record);
-    return record;
-}
-
-static PyObject *
-decode_rows(OperationObject *op, const hp_plan *plan, const PGresult *result)
-{
-    int n = PQntuples(result);
-    PyObject *rows = PyList_New(n);
-    for (int i = 0; rows != NULL && i < n; i++) {
-        PyObject *record = decode_row(op, plan, result, i);
-        if (record == NULL) {
-            Py_DECREF(rows);
-            return NULL;
-        }
-        PyList_SET_ITEM(rows, i, record);
-    }
-    return rows;
-}
-
-/* Of columns with the same name the last one, as a Record has it. -1: KeyError. */
-static Py_ssize_t
-column_of_name(const hp_plan *plan, PyObject *name)
-{
-    for (Py_ssize_t i = plan->ncolumns - 1; i >= 0; i--) {
-        int rc = PyUnicode_Compare(PyTuple_GET_ITEM(plan->names, i), name);
-        if (rc == 0 || PyErr_Occurred()) {
-            return rc == 0 ? i : -1;
-        }
-    }
-    PyErr_SetObject(PyExc_KeyError, name);
-    return -1;
-}
-
-static PyObject *
-decode_value(OperationObject *op, const hp_plan *plan, const PGresult *result)
-{
-    Py_ssize_t column = op->column < 0 ? op->column + plan->ncolumns : op->column;
-    if (op->column_name != NULL) {
-        column = column_of_name(plan, op->column_name);
-        if (column < 0) {
-            return NULL;
-        }
-    }
-    if (column < 0 || column >= plan->ncolumns) {
-        PyErr_Format(PyExc_IndexError, "column %zd is out of range: the row has %d columns", op->column,
-                     plan->ncolumns);
-        return NULL;
-    }
-    return decode_field(&op->pool->state->codec, plan->columns[column], result, 0, (int)column, plan->text);
-}
-
-static bool
-plan_fits(const hp_plan *plan, const PGresult *result)
-{
-    if (PQnfields(result) != plan->ncolumns) {
-        return false;
-    }
-    for (int i = 0; i < plan->ncolumns; i++) {
-        if (PQftype(result, i) != plan->column_oids[i] || PQfformat(result, i) != (plan->text ? 0 : 1) ||
-            PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(plan->names, i), PQfname(result, i)) != 0) {
-            /* the comparison is of bytes as Latin-1: other names take the long way, correctly */
-            return false;
-        }
-    }
-    return true;
-}
-
-/* The first execution on a session that was prepared with an older description
- * may answer with other columns: read them as they say they are. */
-static hp_plan *
-plan_of_result(OperationObject *op, const PGresult *result)
+hp_plan *
+hp_plan_of_result(OperationObject *op, const PGresult *result)
 {
     hp_plan *plan = start_plan(op->pool, result, op->plan->codecs);
     if (plan == NULL) {
@@ -404,67 +291,4 @@ plan_of_result(OperationObject *op, const PGresult *result)
     }
     plan->text = !binary;
     return plan;
-}
-
-static PyObject *
-decode_as_asked(OperationObject *op, const hp_plan *plan, const PGresult *result)
-{
-    int rows = PQntuples(result);
-    switch (op->kind) {
-    case HP_OP_FETCH:
-    case HP_OP_FETCHMANY:
-        return decode_rows(op, plan, result);
-    case HP_OP_FETCHROW:
-        if (rows > 0) {
-            return decode_row(op, plan, result, 0);
-        }
-        break;
-    case HP_OP_FETCHVAL:
-        if (rows > 0) {
-            return decode_value(op, plan, result);
-        }
-        break;
-    default:
-        break;
-    }
-    Py_RETURN_NONE;
-}
-
-static PyObject *
-decode_with(OperationObject *op, const hp_plan *plan, const PGresult *result)
-{
-    PGconn *pg = plan->text && op->req.conn ? op->req.conn->pg : NULL;
-    hp_text_style style;
-    if (pg == NULL ||
-        !hp_text_style_read(PQparameterStatus(pg, "DateStyle"), PQparameterStatus(pg, "TimeZone"), &style)) {
-        return decode_as_asked(op, plan, result);
-    }
-    hp_codec_state *state = &op->pool->state->codec;
-    const hp_text_style *before = state->text_style;
-    state->text_style = &style;
-    PyObject *value = decode_as_asked(op, plan, result);
-    state->text_style = before;
-    return value;
-}
-
-PyObject *
-hp_plan_result(OperationObject *op, const PGresult *result)
-{
-    if (op->kind == HP_OP_EXECUTE) {
-        return PyUnicode_FromString(PQcmdStatus((PGresult *)result));
-    }
-    if (op->kind == HP_OP_EXECUTEMANY || op->kind == HP_OP_PREPARE) {
-        Py_RETURN_NONE;
-    }
-    if (PQresultStatus(result) != PGRES_TUPLES_OK) {
-        return op->kind == HP_OP_FETCH || op->kind == HP_OP_FETCHMANY ? PyList_New(0) : Py_NewRef(Py_None);
-    }
-    const hp_plan *plan = op->plan;
-    if (op->req.as_described || plan_fits(plan, result)) {
-        return decode_with(op, plan, result);
-    }
-    hp_plan *own = plan_of_result(op, result);
-    PyObject *value = own ? decode_with(op, own, result) : NULL;
-    hp_plan_unref(own);
-    return value;
 }

@@ -6,7 +6,7 @@
  * change once its codecs are filled in. References: the statement holds the
  * first, each the next, and an operation the one it was bound with.
  *
- * Made by plan.c, read by params.c.
+ * Made by plan.c, read by params.c and result.c.
  */
 #ifndef HP_PLAN_H
 #define HP_PLAN_H
@@ -23,9 +23,10 @@ struct hp_plan {
     int ncolumns;
     hp_oid *column_oids;
     const hp_codec **columns;
-    bool text;       /* results come as text: a column has no binary form */
-    PyObject *names; /* tuple of str */
-    PyObject *desc;  /* RecordDesc */
+    hp_column_reader_fn *readers; /* of binary columns; NULL: the codec decodes field by field */
+    bool text;                    /* results come as text: a column has no binary form */
+    PyObject *names;              /* tuple of str */
+    PyObject *desc;               /* RecordDesc */
 };
 
 /* Borrowed: the plan of op's described statement for a session with these codecs;
@@ -33,5 +34,8 @@ struct hp_plan {
 hp_plan *hp_plan_for(OperationObject *op, hp_codec_set *codecs);
 /* ... of another statement, which the server has described. */
 hp_plan *hp_plan_of(PoolObject *pool, const hp_stmt *stmt, hp_codec_set *codecs);
+/* New reference: the plan of a result whose columns are not those of op's plan. NULL
+ * with an exception. */
+hp_plan *hp_plan_of_result(OperationObject *op, const PGresult *result);
 
 #endif

@@ -32,18 +32,47 @@ short_type_name(PyObject *self)
 
 /* ---- allocation of Records ---- */
 
+static Py_ssize_t
+bytes_of(Py_ssize_t n)
+{
+    return (Py_ssize_t)sizeof(RecordObject) + n * (Py_ssize_t)sizeof(PyObject *);
+}
+
+/* The memory of a Record of this length, which must be there. */
+static RecordObject *
+pop_free(hp_record_state *state, Py_ssize_t n)
+{
+    RecordObject *self = (RecordObject *)state->free[n];
+    state->free[n] = (PyObject *)self->desc;
+    state->free_bytes -= bytes_of(n);
+    return self;
+}
+
 /* A Record from the free list, or NULL (no exception) where there is none. */
 static RecordObject *
 take_free(hp_record_state *state, Py_ssize_t n)
 {
-    if (n >= HP_RECORD_FREE_LENGTHS || state->free_count[n] == 0) {
+    if (n >= HP_RECORD_FREE_LENGTHS || state->free[n] == NULL) {
         return NULL;
     }
-    RecordObject *self = (RecordObject *)state->free[n];
-    state->free[n] = (PyObject *)self->desc;
-    state->free_count[n]--;
+    RecordObject *self = pop_free(state, n);
     self->desc = NULL;
     return (RecordObject *)PyObject_InitVar((PyVarObject *)self, state->RecordType, n);
+}
+
+/* Make room by giving up a Record of another length, so that a large result of one
+ * statement does not keep out the rows of all others. false: there is none. */
+static bool
+evict_other(hp_record_state *state, Py_ssize_t n)
+{
+    for (int tried = 0; tried < HP_RECORD_FREE_LENGTHS; tried++) {
+        if (state->evict != n && state->free[state->evict] != NULL) {
+            PyObject_GC_Del(pop_free(state, state->evict));
+            return true;
+        }
+        state->evict = (state->evict + 1) % HP_RECORD_FREE_LENGTHS;
+    }
+    return false;
 }
 
 /* Keep the memory of a dead Record, whose members are released; false: full. The
@@ -51,12 +80,17 @@ take_free(hp_record_state *state, Py_ssize_t n)
 static bool
 keep_free(hp_record_state *state, RecordObject *self, Py_ssize_t n)
 {
-    if (n >= HP_RECORD_FREE_LENGTHS || state->free_count[n] >= HP_RECORD_FREE_COUNT) {
+    if (n >= HP_RECORD_FREE_LENGTHS) {
         return false;
+    }
+    while (state->free_bytes + bytes_of(n) > HP_RECORD_FREE_BYTES) {
+        if (!evict_other(state, n)) {
+            return false;
+        }
     }
     self->desc = (RecordDescObject *)state->free[n];
     state->free[n] = (PyObject *)self;
-    state->free_count[n]++;
+    state->free_bytes += bytes_of(n);
     return true;
 }
 
@@ -65,12 +99,10 @@ drop_free(hp_record_state *state)
 {
     for (Py_ssize_t n = 0; n < HP_RECORD_FREE_LENGTHS; n++) {
         while (state->free[n] != NULL) {
-            PyObject *self = state->free[n];
-            state->free[n] = (PyObject *)((RecordObject *)self)->desc;
-            PyObject_GC_Del(self);
+            PyObject_GC_Del(pop_free(state, n));
         }
-        state->free_count[n] = 0;
     }
+    state->free_bytes = HP_RECORD_FREE_BYTES; /* nothing is put there any more */
 }
 
 static RecordObject *
@@ -110,26 +142,24 @@ hp_record_set_item(PyObject *record, Py_ssize_t i, PyObject *value)
     ((RecordObject *)record)->items[i] = value;
 }
 
-/* A dict is not tracked while it holds plain values only, but may come to hold
- * the row itself. Untracked tuples, rows and UUIDs stay as they are. */
-static bool
-may_join_cycle(PyObject *value)
+void
+hp_record_complete(PyObject *record, bool track)
 {
-    return PyObject_GC_IsTracked(value) || PyDict_Check(value);
+    /* An instance of a subclass may have a __dict__. */
+    if (track || Py_TYPE(record) != ((RecordObject *)record)->desc->state->RecordType) {
+        PyObject_GC_Track(record);
+    }
 }
 
 void
 hp_record_finish(PyObject *record)
 {
     RecordObject *self = (RecordObject *)record;
-    /* An instance of a subclass may have a __dict__. */
-    bool track = Py_TYPE(record) != self->desc->state->RecordType;
+    bool track = false;
     for (Py_ssize_t i = 0; i < Py_SIZE(self) && !track; i++) {
-        track = may_join_cycle(self->items[i]);
+        track = hp_record_may_join_cycle(self->items[i]);
     }
-    if (track) {
-        PyObject_GC_Track(record);
-    }
+    hp_record_complete(record, track);
 }
 
 PyObject *

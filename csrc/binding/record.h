@@ -12,8 +12,11 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-/* Freed Records kept for reuse: up to so many of each length below the first. */
-enum { HP_RECORD_FREE_LENGTHS = 24, HP_RECORD_FREE_COUNT = 128 };
+#include <stdbool.h>
+
+/* Freed Records of less than so many values are kept for reuse, up to so many bytes
+ * of all together: the rows of some results that are dropped at the same time. */
+enum { HP_RECORD_FREE_LENGTHS = 24, HP_RECORD_FREE_BYTES = 256 * 1024 };
 
 typedef struct hp_record_state {
     PyTypeObject *RecordType;
@@ -21,7 +24,8 @@ typedef struct hp_record_state {
     PyTypeObject *RecordIterType;
     PyTypeObject *RecordItemsType;
     PyObject *free[HP_RECORD_FREE_LENGTHS]; /* memory, no objects: heads of lists by length */
-    int free_count[HP_RECORD_FREE_LENGTHS];
+    Py_ssize_t free_bytes;
+    int evict; /* the length to evict first where they are full */
 } hp_record_state;
 
 int hp_record_init(PyObject *module, hp_record_state *state);
@@ -39,6 +43,16 @@ PyObject *hp_record_desc_new(hp_record_state *state, PyObject *names);
 PyObject *hp_record_new(hp_record_state *state, PyTypeObject *type, PyObject *desc);
 void hp_record_set_item(PyObject *record, Py_ssize_t i, PyObject *value);
 void hp_record_finish(PyObject *record);
+/* The same for a caller that knows whether there is such a field. */
+void hp_record_complete(PyObject *record, bool track);
+/* A dict is not tracked while it holds plain values only, but may come to hold
+ * the row itself. Untracked tuples, rows and UUIDs stay as they are. */
+static inline bool
+hp_record_may_join_cycle(PyObject *value)
+{
+    return PyObject_GC_IsTracked(value) || PyDict_Check(value);
+}
+
 /* Borrowed: field i of a finished row. */
 PyObject *hp_record_get_item(PyObject *record, Py_ssize_t i);
 

@@ -93,6 +93,22 @@ typedef struct hp_codec {
     hp_codec_kind kind;
 } hp_codec;
 
+/* ---- columns: many fields of one type in one go ---- */
+
+typedef struct hp_field {
+    const char *data; /* NULL: SQL's NULL */
+    Py_ssize_t len;
+} hp_field;
+
+/* Decode `n` fields in binary form into as many new references. Their number; where
+ * it is less the next field could not be decoded, with an exception as hp_decode_fn
+ * sets it. */
+typedef int (*hp_column_reader_fn)(struct hp_codec_state *state, const hp_codec *codec, const hp_field *fields, int n,
+                                   PyObject **values);
+/* NULL: the codec has none. No value that a reader makes can be part of a cycle of
+ * references, and no code of the user's runs in it. */
+hp_column_reader_fn hp_column_reader(const hp_codec *codec);
+
 /* ---- registry ---- */
 
 typedef struct hp_registry hp_registry;

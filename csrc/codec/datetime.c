@@ -55,19 +55,22 @@ hp_days_from_civil(int64_t year, int month, int day)
     return era * DAYS_PER_ERA + day_of_era - EPOCH_YEAR_ZERO_SHIFT - EPOCH_DAYS_SINCE_1970;
 }
 
-/* `days` within Python's years, so that no era is negative. */
+/* `days` within Python's years. By way of the century and the position in it, in
+ * 32-bit multiplications and shifts instead of divisions: C. Neri and L. Schneider,
+ * "Euclidean affine functions and their application to calendar algorithms". */
 static void
 civil_from_days(int64_t days, int *year, int *month, int *day)
 {
-    int64_t since_zero = days + EPOCH_YEAR_ZERO_SHIFT + EPOCH_DAYS_SINCE_1970;
-    int64_t era = since_zero / DAYS_PER_ERA;
-    int64_t doe = since_zero - era * DAYS_PER_ERA;
-    int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-    int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    int64_t mp = (5 * doy + 2) / 153;
-    *day = (int)(doy - (153 * mp + 2) / 5 + 1);
-    *month = (int)(mp < 10 ? mp + 3 : mp - 9);
-    *year = (int)(yoe + era * YEARS_PER_ERA + (*month <= 2));
+    const uint64_t per_year = 2939745; /* floor(2^32 / 1461) */
+    uint32_t quarters = 4 * (uint32_t)(days + EPOCH_YEAR_ZERO_SHIFT + EPOCH_DAYS_SINCE_1970) + 3;
+    uint32_t century = quarters / DAYS_PER_ERA;
+    uint64_t in_century = per_year * (quarters % DAYS_PER_ERA | 3);
+    uint32_t day_of_year = (uint32_t)in_century / (uint32_t)per_year / 4;
+    uint32_t months = 2141 * day_of_year + 197913;
+    bool next_year = day_of_year >= 306; /* January and February */
+    *day = (int)((months & 0xFFFF) / 2141) + 1;
+    *month = (int)(months >> 16) - (next_year ? 12 : 0);
+    *year = (int)(100 * century + (uint32_t)(in_century >> 32)) + next_year;
 }
 
 static int64_t
@@ -116,13 +119,15 @@ hp_timestamp_from_us(hp_codec_state *state, int64_t us, bool aware)
     if (us < TIMESTAMP_MIN || us > TIMESTAMP_MAX) {
         return out_of_range("timestamp");
     }
-    int64_t days = floor_div(us, HP_US_PER_DAY);
-    int64_t time = floor_mod(us, HP_US_PER_DAY);
-    civil_from_days(days, &year, &month, &day);
-    return capi->DateTime_FromDateAndTime(year, month, day, (int)(time / HP_US_PER_HOUR),
-                                          (int)(time / HP_US_PER_MINUTE % 60), (int)(time / HP_US_PER_SECOND % 60),
-                                          (int)(time % HP_US_PER_SECOND), aware ? capi->TimeZone_UTC : Py_None,
-                                          capi->DateTimeType);
+    uint64_t since_min = (uint64_t)(us - TIMESTAMP_MIN);
+    uint64_t days = since_min / HP_US_PER_DAY;
+    uint64_t time = since_min - days * HP_US_PER_DAY;
+    uint32_t seconds = (uint32_t)(time / HP_US_PER_SECOND);
+    uint32_t minutes = seconds / 60;
+    civil_from_days((int64_t)days + HP_DAYS_MIN, &year, &month, &day);
+    return capi->DateTime_FromDateAndTime(year, month, day, (int)(minutes / 60), (int)(minutes % 60),
+                                          (int)(seconds % 60), (int)(time - seconds * (uint64_t)HP_US_PER_SECOND),
+                                          aware ? capi->TimeZone_UTC : Py_None, capi->DateTimeType);
 }
 
 static PyObject *

@@ -27,8 +27,14 @@ int hp_refuse_range(const char *range);
 void hp_refine(PyObject *where);
 /* ValueError "malformed <type>: <why>"; always NULL. */
 PyObject *hp_malformed(const hp_codec *codec, const char *why);
+/* ValueError for a binary field of another length; always false. */
+bool hp_refuse_length(const hp_codec *codec, Py_ssize_t len, Py_ssize_t expected);
 /* Is a binary field `expected` bytes long? If not, ValueError. */
-bool hp_check_length(const hp_codec *codec, Py_ssize_t len, Py_ssize_t expected);
+static inline bool
+hp_check_length(const hp_codec *codec, Py_ssize_t len, Py_ssize_t expected)
+{
+    return len == expected || hp_refuse_length(codec, len, expected);
+}
 
 /* ---- values.c ---- */
 

@@ -26,11 +26,8 @@ hp_malformed(const hp_codec *codec, const char *why)
 }
 
 bool
-hp_check_length(const hp_codec *codec, Py_ssize_t len, Py_ssize_t expected)
+hp_refuse_length(const hp_codec *codec, Py_ssize_t len, Py_ssize_t expected)
 {
-    if (len == expected) {
-        return true;
-    }
     PyErr_Format(PyExc_ValueError, "malformed %s: %zd bytes instead of %zd", codec->name, len, expected);
     return false;
 }

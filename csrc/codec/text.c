@@ -28,10 +28,34 @@ hp_text_encode(hp_codec_state *Py_UNUSED(state), const hp_codec *Py_UNUSED(codec
     return hp_buf_append(buf, utf8, len);
 }
 
+/* `len` of at least 8. */
+static bool
+is_ascii(const char *data, Py_ssize_t len)
+{
+    const uint64_t high_bits = UINT64_C(0x8080808080808080);
+    const Py_ssize_t word_bytes = (Py_ssize_t)sizeof high_bits;
+    uint64_t seen;
+    uint64_t word;
+    memcpy(&seen, data + len - word_bytes, sizeof seen); /* overlaps the last of the others */
+    for (; len > word_bytes; len -= word_bytes, data += word_bytes) {
+        memcpy(&word, data, sizeof word);
+        seen |= word;
+    }
+    return (seen & high_bits) == 0;
+}
+
 PyObject *
 hp_text_decode(hp_codec_state *Py_UNUSED(state), const hp_codec *Py_UNUSED(codec), const char *data, Py_ssize_t len)
 {
-    return PyUnicode_DecodeUTF8(data, len, NULL);
+    /* Shorter ones may have an object already. */
+    if (len < (Py_ssize_t)sizeof(uint64_t) || !is_ascii(data, len)) {
+        return PyUnicode_DecodeUTF8(data, len, NULL);
+    }
+    PyObject *text = PyUnicode_New(len, 127);
+    if (text != NULL) {
+        memcpy(PyUnicode_1BYTE_DATA(text), data, (size_t)len);
+    }
+    return text;
 }
 
 /* ---- bytea ---- */

@@ -54,6 +54,16 @@ def local_zone() -> Iterator[None]:
 # ---- date ----
 
 
+def test_every_first_and_last_day_of_a_month_returns() -> None:
+    for year in range(1, 10000):
+        for month in range(1, 13):
+            first = dt.date(year, month, 1)
+            assert roundtrip(DATE, first) == first
+            if first > dt.date.min:
+                last = first - dt.timedelta(days=1)
+                assert roundtrip(DATE, last) == last
+
+
 @given(st.dates())
 def test_date_returns_in_both_formats(value: dt.date) -> None:
     assert roundtrip(DATE, value) == value

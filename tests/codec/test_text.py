@@ -27,6 +27,14 @@ def test_text_returns_in_both_formats(name: str, value: str) -> None:
     assert _core.decode(OIDS[name], wire) == _core.decode_text(OIDS[name], wire) == value
 
 
+@pytest.mark.parametrize("odd", ["\x7f", "\x80", "é", "€", "\U0001f600"])
+def test_a_character_beside_ascii_is_found_at_every_place(odd: str) -> None:
+    for length in range(20):
+        for place in range(length + 1):
+            value = "x" * place + odd + "y" * (length - place)
+            assert _core.decode(OIDS["TEXT"], value.encode()) == value
+
+
 @pytest.mark.parametrize("name", AS_TEXT + ["MACADDR", "MACADDR8"])
 @given(value=texts)
 def test_type_without_a_codec_of_its_own_comes_and_goes_as_text(name: str, value: str) -> None:
