@@ -12,6 +12,7 @@ from typing import Any
 
 from bench.drivers import DRIVERS
 from bench.figures import MISSING, Table, median, number, paired_ratio, percent, spread, times
+from bench.floors import FLOORS
 from bench.latency import round_trips
 from bench.workloads import ROW, ROWS
 
@@ -26,7 +27,7 @@ VARIANTS = {
     "holisticpool-libpq18": "libpq 18",
 }
 BUILDS = {OURS: "", "holisticpool-libpq18": ", libpq 18"}
-PEER, PEER_LEASE, BARE, PSYCOPG, PSQL = "asyncpg", "asyncpg-lease", "asyncpg-bare", "psycopg", "psql"
+PEER, PEER_LEASE, BARE, PSYCOPG = "asyncpg", "asyncpg-lease", "asyncpg-bare", "psycopg"
 HEAD = ("what", "holisticpool", "asyncpg", "ratio", "spread", "others")
 MIB = 1024 * 1024
 MS = 1_000
@@ -232,12 +233,13 @@ def _bulk(document: dict[str, Any]) -> Iterator[Line]:
         if driver != OURS:
             continue
         seconds = _scaled(row["seconds"], MS)
-        psql = rows.get((PSQL, chore))
+        floor = FLOORS.get(chore)
         others = ""
-        if psql is not None:
-            against = paired_ratio(row["seconds"], psql["seconds"])
-            theirs = number(median(_known(_scaled(psql["seconds"], MS))))
-            others = f"psql \\copy {theirs} ms" + (f", of which we take {times(against)}" if against else "")
+        if floor is not None and (floor.program, chore) in rows:
+            theirs = rows[floor.program, chore]["seconds"]
+            against = paired_ratio(row["seconds"], theirs)
+            others = f"{floor.title} {number(median(_known(_scaled(theirs, MS))))} ms"
+            others += f", of which we take {times(against)}" if against else ""
         yield Line(
             f"{TITLES[chore]}, {row['count']:,}",
             seconds,
@@ -249,6 +251,7 @@ def _bulk(document: dict[str, Any]) -> Iterator[Line]:
 
 TITLES = {
     "executemany": "executemany, rows",
+    "fetchmany": "fetchmany, rows",
     "prepared": "prepared statement, fetches one after the other",
     "copy_records": "copy_records_to_table, rows",
     "copy_in": "copy_to_table from a file, rows",

@@ -109,7 +109,7 @@ class Session:
     async def chore(self, name: str, count: int, path: str) -> Answer:
         if not isinstance(self.driver, AsyncpgApi):
             raise RuntimeError(f"{name} is measured with drivers that have asyncpg's interface")
-        return {"seconds": await CHORES[name].run(self.driver.pool, count, path)}
+        return asdict(await CHORES[name].run(self.driver.pool, count, path))
 
     async def stream(self, rate: int, seconds: float, slow_fraction: float, slow_ms: float) -> Answer:
         fast, slow = self.driver.call(ROW), self.driver.call(sleeping(slow_ms))
