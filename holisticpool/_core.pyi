@@ -157,6 +157,7 @@ class Pool:
     def _choose_codecs(
         self, codecs: list[tuple[str | None, str, str, Any, Any, str | None]], read_vectors: bool, /
     ) -> None: ...
+    def _keep_attributes(self) -> None: ...  # of its connection class
     def _by_name(
         self, query: str, args: tuple[Any, ...], params: Mapping[str, Any] | None, /
     ) -> tuple[str, tuple[Any, ...]]: ...
@@ -259,6 +260,10 @@ class Connection:
     def _pool(self) -> Pool: ...
     @property
     def _released(self) -> bool: ...
+    # Of this lease alone; None at its start.
+    _started: list[Any] | None
+    _release_hook: Callable[..., Awaitable[None]] | None
+    _acquire_timeout: float | None
     @property
     def _settings_query(self) -> str | None: ...  # what brings the session's settings back after RESET ALL
     @property

@@ -2,7 +2,8 @@
 
 The methods that are hot (fetch, execute, close, ...) are the base class's, in C;
 here is what runs rarely. Objects are made by the pool, in C, one for each lease,
-without __init__: state of this class has class attributes as its start values.
+without __init__. Only that of a subclass is run, once for a session; the objects of
+its leases share their __dict__ then (csrc/binding/attributes.h).
 
 connect() uses a pool of exactly one session (dedicated=True) that ends with it,
 so that there is one way to connect, cancel and close.
@@ -14,11 +15,11 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from holisticpool import _core
 from holisticpool.check import FORMATS, PIPELINE_OFF, UNSET, RowForm, Unset, check_rows
-from holisticpool.conninfo import Password, connect_config
+from holisticpool.conninfo import ConnectConfig, Password, connect_config
 from holisticpool.copy import CopyConnection
 from holisticpool.cursor import CursorFactory
 from holisticpool.exceptions import InterfaceError, UnsupportedClientFeatureError
@@ -82,16 +83,41 @@ class PoolConnectionHolder:
         self._pool = connection._pool
 
 
+class ConnectionConfiguration(NamedTuple):
+    """What connect() or create_pool() was told of statements: for a subclass's ``__init__``."""
+
+    command_timeout: float | None
+    statement_cache_size: int
+    max_cached_statement_lifetime: float
+    max_cacheable_statement_size: int
+
+
 class Connection(CopyConnection, ExecutingConnection, ListeningConnection):
     """A database session: leased from a pool, or one's own by connect().
 
     ``async with`` closes it at the end, which for a lease means to release it.
     """
 
-    # Set by a pool that has a reset= coroutine of the user's, to run it on close().
-    _release_hook: Callable[..., Awaitable[None]] | None = None
-    _acquire_timeout: float | None = None
-    _started: list[Transaction] | None = None
+    def __init__(
+        self,
+        protocol: Any,
+        transport: Any,
+        loop: asyncio.AbstractEventLoop,
+        addr: tuple[str, int] | str,
+        config: ConnectionConfiguration,
+        params: ConnectionParameters,
+    ) -> None:
+        """Nothing here; a subclass may extend it. It is run once for each session, before anybody uses it.
+
+        protocol, transport: None.
+        loop: the event loop.
+        addr: ``(host, port)``, or the path of the Unix socket.
+        config: what connect() was told of statements.
+        params: user and database.
+
+        What it sets on *self* is found by every lease of the session, whatever object
+        the lease is. What it raises is raised where the connection was to be opened.
+        """
 
     # Names of asyncpg's own that programs are known to look at.
 
@@ -495,6 +521,7 @@ async def connect(
         pipeline=PIPELINE_OFF,
     )
     pool._choose_codecs(*codecs)
+    pool._set_on_connect(init_with_class(pool, connection_class, config, None))
     if source.is_constant:
         pool._set_targets(targets)
     else:
@@ -535,6 +562,38 @@ def running_loop(loop: asyncio.AbstractEventLoop | None) -> asyncio.AbstractEven
     if loop is not None and loop is not running:
         raise InterfaceError("loop: the event loop that was passed is not the one that is running")
     return running
+
+
+def init_with_class(
+    pool: _core.Pool,
+    connection_class: type[Connection],
+    config: ConnectConfig,
+    init: Callable[[Connection], Awaitable[None]] | None,
+    *,
+    is_made: bool = False,
+) -> Callable[[Connection], Awaitable[None]] | None:
+    """What each new session of *pool* is told: a subclass's ``__init__``, unless *is_made*, and *init*.
+
+    And have the pool keep what a subclass sets on its objects.
+    """
+    if connection_class is not Connection:
+        pool._keep_attributes()
+    if is_made or connection_class.__init__ is Connection.__init__:
+        return init
+    settings = ConnectionConfiguration(
+        config.command_timeout,
+        config.statement_cache_size,
+        config.max_cached_statement_lifetime,
+        config.max_cacheable_statement_size,
+    )
+
+    async def made(connection: Connection) -> None:
+        loop = asyncio.get_running_loop()
+        connection_class.__init__(connection, None, None, loop, connection._addr, settings, connection._params)
+        if init is not None:
+            await init(connection)
+
+    return made
 
 
 def check_record_class(record_class: object) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from holisticpool import _core
 from holisticpool.check import UNSET, RowForm, Unset
 from holisticpool.config import changed_connection, pool_config
-from holisticpool.connection import Connection, check_record_class, chosen_codecs, running_loop
+from holisticpool.connection import Connection, check_record_class, chosen_codecs, init_with_class, running_loop
 from holisticpool.conninfo import connect_config
 from holisticpool.copy import CopyPool
 from holisticpool.exceptions import InterfaceError
@@ -210,7 +210,11 @@ class Pool(CopyPool):
             self._set_targets(targets)
         else:
             self._set_ask(self._source, False)
-        self._set_on_connect(self._init)
+        # The callback of connect= has run the class's __init__ already.
+        is_made = self._connect_hook is not None
+        self._set_on_connect(
+            init_with_class(self, self._connection_class, self._source.config, self._init, is_made=is_made)
+        )
         try:
             await self._open()
         except BaseException:

@@ -10,11 +10,13 @@
  */
 #include "module.h"
 
+#include "binding/attributes.h"
 #include "binding/copy.h"
 #include "binding/listeners.h"
 #include "engine/begin.h"
 
 #include <string.h>
+#include <structmember.h>
 
 static hp_state *
 state_of(ConnectionObject *self)
@@ -26,27 +28,38 @@ PyObject *
 hp_connection_new(PoolObject *pool, hp_conn *conn)
 {
     PyTypeObject *type = pool->connection_class;
-    ConnectionObject *self = (ConnectionObject *)type->tp_alloc(type, 0);
+    ConnectionObject *self = hp_attributes_object(conn);
     if (self == NULL) {
-        return NULL;
+        self = (ConnectionObject *)type->tp_alloc(type, 0);
+        if (self == NULL) {
+            return NULL;
+        }
+        self->pool = (PoolObject *)Py_NewRef((PyObject *)pool);
     }
-    self->pool = (PoolObject *)Py_NewRef((PyObject *)pool);
     self->conn = conn;
     self->lease = conn->lease;
-    self->in_init = self->ended = false;
-    self->listeners = NULL;
+    self->in_init = false;
+    if (hp_attributes_take(self) < 0) {
+        self->conn = NULL;
+        Py_DECREF(self);
+        return NULL;
+    }
     hp_listeners_take(self);
     return (PyObject *)self;
 }
 
 PyObject *
-hp_connection_new_ended(PoolObject *pool)
+hp_connection_new_ended(PoolObject *pool, const hp_conn *conn)
 {
     PyTypeObject *type = pool->connection_class;
     ConnectionObject *self = (ConnectionObject *)type->tp_alloc(type, 0);
-    if (self != NULL) {
-        self->pool = (PoolObject *)Py_NewRef((PyObject *)pool);
-        self->ended = true;
+    if (self == NULL) {
+        return NULL;
+    }
+    self->pool = (PoolObject *)Py_NewRef((PyObject *)pool);
+    self->ended = true;
+    if (hp_attributes_lend(self, conn) < 0) {
+        Py_CLEAR(self);
     }
     return (PyObject *)self;
 }
@@ -67,6 +80,9 @@ hp_connection_give_back(ConnectionObject *self)
         return 0;
     }
     hp_left_listeners left = hp_listeners_leave(self);
+    if (!self->pool->dedicated) {
+        hp_attributes_keep(self);
+    }
     hp_codec_state *state = &state_of(self)->codec;
     self->conn = NULL;
     hp_codec_sets_hold(state);
@@ -132,13 +148,17 @@ connection_traverse(ConnectionObject *self, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->pool);
     Py_VISIT(self->listeners);
+    Py_VISIT(self->started);
+    Py_VISIT(self->release_hook);
     return 0;
 }
 
 static int
 connection_clear(ConnectionObject *self)
 {
-    (void)self; /* the pool is needed to give the lease back */
+    /* Not the pool, which is needed to give the lease back. */
+    Py_CLEAR(self->started);
+    Py_CLEAR(self->release_hook);
     return 0;
 }
 
@@ -177,6 +197,8 @@ connection_dealloc(ConnectionObject *self)
     }
     PyObject_GC_UnTrack(self);
     hp_listeners_forget(self);
+    connection_clear(self);
+    Py_CLEAR(self->acquire_timeout);
     Py_CLEAR(self->pool);
     type->tp_free(self);
     Py_DECREF(type);
@@ -623,6 +645,13 @@ static PyGetSetDef connection_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
+static PyMemberDef connection_members[] = {
+    {"_started", T_OBJECT, offsetof(ConnectionObject, started), 0, NULL},
+    {"_release_hook", T_OBJECT, offsetof(ConnectionObject, release_hook), 0, NULL},
+    {"_acquire_timeout", T_OBJECT, offsetof(ConnectionObject, acquire_timeout), 0, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
 static PyType_Slot connection_slots[] = {
     {Py_tp_doc, "One lease of a server session. Made by a Pool only."},
     {Py_tp_dealloc, connection_dealloc},
@@ -632,6 +661,7 @@ static PyType_Slot connection_slots[] = {
     {Py_tp_repr, connection_repr},
     {Py_tp_methods, connection_methods},
     {Py_tp_getset, connection_getset},
+    {Py_tp_members, connection_members},
     {0, NULL},
 };
 

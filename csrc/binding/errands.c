@@ -11,6 +11,8 @@
  */
 #include "module.h"
 
+#include "binding/attributes.h"
+
 #include "engine/conninfo.h"
 #include "engine/connect.h"
 
@@ -138,6 +140,7 @@ answer_with_session(PoolObject *pool, hp_errand *errand, PyObject *object)
         return;
     }
     ConnectionObject *connection = (ConnectionObject *)object;
+    hp_attributes_keep(connection);
     if (!hp_errand_session(errand, connection->conn, NULL)) {
         hp_connection_terminate(connection);
         return;

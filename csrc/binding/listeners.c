@@ -137,7 +137,8 @@ hp_listeners_ended(hp_conn *conn)
 {
     hp_listeners *listeners = conn->listeners;
     PoolObject *pool = pool_of(conn);
-    PyObject *connection = listeners->lease ? Py_NewRef((PyObject *)listeners->lease) : hp_connection_new_ended(pool);
+    PyObject *connection =
+        listeners->lease ? Py_NewRef((PyObject *)listeners->lease) : hp_connection_new_ended(pool, conn);
     tell(pool, object_of(listeners), "ended", Py_BuildValue("(N)", connection));
 }
 

@@ -9,6 +9,7 @@
  */
 #include "binding/copy.h"
 
+#include "binding/attributes.h"
 #include "binding/listeners.h"
 #include "engine/connect.h"
 
@@ -396,6 +397,7 @@ session_ready(ConnectionObject *connection)
         hp_loop_note_raised(connection->pool, &err, "the init hook of a new connection", true);
     }
     hp_listeners_keep(connection);
+    hp_attributes_keep(connection);
     connection->conn = NULL; /* the hook's lease ends here */
     if (conn != NULL) {
         hp_codec_state *state = &connection->pool->state->codec;
@@ -505,6 +507,7 @@ const hp_callbacks hp_loop_callbacks = {
     .notified = hp_listeners_notified,
     .session_ended = hp_listeners_ended,
     .listeners_gone = hp_listeners_gone,
+    .attributes_gone = hp_attributes_gone,
     .opened = opened,
     .closed = closed,
 };

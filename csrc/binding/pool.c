@@ -7,6 +7,7 @@
  */
 #include "module.h"
 
+#include "binding/attributes.h"
 #include "binding/listeners.h"
 #include "engine/conninfo.h"
 #include "engine/route.h"
@@ -246,6 +247,7 @@ pool_traverse(PoolObject *self, visitproc visit, void *arg)
     Py_VISIT(self->batch);
     Py_VISIT(self->closing);
     int rc = hp_listeners_traverse(self, visit, arg);
+    rc = rc != 0 ? rc : hp_attributes_traverse(self, visit, arg);
     rc = rc != 0 ? rc : hp_registry_traverse(self->registry, visit, arg);
     return rc != 0 ? rc : hp_codec_set_traverse(self->codecs, visit, arg);
 }
@@ -393,6 +395,15 @@ pool_set_on_connect(PyObject *object, PyObject *callback)
     }
     Py_XSETREF(self->on_connect, callback == Py_None ? NULL : Py_NewRef(callback));
     self->engine->config.init_hook = self->on_connect != NULL;
+    Py_RETURN_NONE;
+}
+
+/* Objects of the connection class share what is set on them with those of later leases. */
+static PyObject *
+pool_keep_attributes(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    ((PoolObject *)object)->keeps_attributes = true;
     Py_RETURN_NONE;
 }
 
@@ -768,6 +779,7 @@ static PyMethodDef pool_methods[] = {
     {"_set_on_connect", pool_set_on_connect, METH_O, NULL},
     {"_choose_codecs", pool_choose_codecs, METH_VARARGS, NULL},
     {"_expire", pool_expire, METH_NOARGS, NULL},
+    {"_keep_attributes", pool_keep_attributes, METH_NOARGS, NULL},
     {"_by_name", hp_named_by_name, METH_VARARGS, NULL},
     {"_open", pool_open, METH_NOARGS, NULL},
     {"_close", pool_close, METH_NOARGS, NULL},

@@ -70,6 +70,7 @@ typedef struct PoolObject {
     hp_codec_set *codecs; /* of the session that was given codecs last: what to expect of the next one */
     PyTypeObject *record_class;
     PyTypeObject *connection_class;
+    bool keeps_attributes;  /* attributes.h */
     unsigned class_version; /* override.c: of connection_class, when `overridden` was found out; 0: never */
     int overridden;
     hp_time acquire_timeout, command_timeout; /* HP_NEVER: none */
@@ -127,6 +128,10 @@ typedef struct ConnectionObject {
     bool in_init;        /* with the init hook: given back by loop.c */
     bool ended;          /* stands for a session that is closed: terminated, or ended outside of a lease */
     PyObject *listeners; /* listeners.h; or NULL */
+    /* Of this lease alone, for Python: what it would have in its __dict__, which may outlive it (attributes.h). */
+    PyObject *started;         /* connection.py: list of transactions, or NULL */
+    PyObject *release_hook;    /* hooks.py: what close() is, or NULL */
+    PyObject *acquire_timeout; /* ... */
 } ConnectionObject;
 
 int hp_connection_type_init(PyObject *module, hp_binding_state *state);
@@ -134,7 +139,7 @@ int hp_connection_type_init(PyObject *module, hp_binding_state *state);
 PyObject *hp_connection_new(PoolObject *pool, hp_conn *conn);
 /* New reference: one that is closed, for those who are told that a session without
  * a lease has ended; NULL with an exception. */
-PyObject *hp_connection_new_ended(PoolObject *pool);
+PyObject *hp_connection_new_ended(PoolObject *pool, const hp_conn *conn);
 /* Give the lease back; no effect on a released one. */
 void hp_connection_release(ConnectionObject *connection);
 /* ... for the user's call: 0, or -1 with a warning that the user's filters make an

@@ -141,7 +141,7 @@ typedef struct hp_conn {
     hp_request_list inflight;
     hp_request_list pending; /* of the lease: wait for a cancel to be over, or for what was sent ahead */
     char *begin;             /* of the lease: the BEGIN that its next request takes along (begin.h); or NULL */
-    bool begin_sent; /* ... and it has not been answered yet */
+    bool begin_sent;         /* ... and it has not been answered yet */
     hp_time load;            /* sum over inflight */
     hp_time answered_at;     /* the last of them was answered */
     bool slow;               /* HP_USE_STATEMENT: with one that is, or may be, slow */
@@ -179,6 +179,7 @@ typedef struct hp_conn {
     void *user;          /* the binding's, for one session */
     void *listeners;     /* the binding's: somebody wants to hear of notices, notifications and the end; or NULL */
     bool end_told;       /* ... of the end they know */
+    void *attributes;    /* the binding's: what its next lease finds of the last one's; or NULL */
 } hp_conn;
 
 /* A session in state CLOSED, or NULL: out of memory. */

@@ -258,6 +258,8 @@ hp_errand_session(hp_errand *errand, hp_conn *from, const hp_error *err)
     conn->pipeline = from->pipeline;
     conn->has_backend_key = from->has_backend_key;
     conn->backend_key = from->backend_key;
+    conn->attributes = from->attributes;
+    from->attributes = NULL;
     conn->pg = hp_conn_part_with(from);
     hp_conn_connected(conn);
     hp_conn_drop_attachments(from);

@@ -50,10 +50,14 @@ hp_conn_drop_attachments(hp_conn *conn)
 {
     void *user = conn->user;
     void *listeners = conn->listeners;
-    conn->user = conn->listeners = NULL;
+    void *attributes = conn->attributes;
+    conn->user = conn->listeners = conn->attributes = NULL;
     hp_conn_forget_statements(conn);
     if (listeners != NULL) {
         conn->env->up->listeners_gone(conn->env->user, listeners);
+    }
+    if (attributes != NULL) {
+        conn->env->up->attributes_gone(conn->env->user, attributes);
     }
     if (user != NULL) {
         conn->env->up->session_closed(conn->env->user, user);

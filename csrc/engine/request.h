@@ -209,6 +209,8 @@ typedef struct hp_callbacks {
     void (*session_ended)(struct hp_conn *conn);
     /* The session is gone: what it had as `listeners` may go. */
     void (*listeners_gone)(void *user, void *listeners);
+    /* ... and what it had as `attributes`. */
+    void (*attributes_gone)(void *user, void *attributes);
     /* The pool is open (err NULL) or could not be; it is closed. */
     void (*opened)(void *user, const hp_error *err);
     void (*closed)(void *user);

@@ -460,7 +460,7 @@ async def test_terminated_lease_is_replaced_after_its_release(single: Pool) -> N
 
 async def test_connection_cannot_be_made_by_hand(single: Pool) -> None:
     with pytest.raises(TypeError):
-        Connection()
+        Connection()  # type: ignore[call-arg]
     with pytest.raises(TypeError):
         Connection.__new__(Connection)
     async with single.acquire() as connection:

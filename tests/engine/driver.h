@@ -50,7 +50,7 @@ typedef struct call {
     bool abandoned;
     int done, released, described, looked_up, bound, renewed, ready;
     int hungry, parts; /* BATCH: asked for more sets, gave the rows of one */
-    size_t copied; /* COPY: bytes of rows since it was paused last */
+    size_t copied;     /* COPY: bytes of rows since it was paused last */
     size_t rows_copied;
     int order; /* its done() was the so-manieth of the driver */
     hp_error err;
@@ -75,6 +75,7 @@ typedef struct driver {
     /* for sessions whose `listeners` is set to the driver */
     char news[1024]; /* what they heard, in order: "notice TEXT; " and "CHANNEL PAYLOAD; " and "end; " */
     int listeners_gone;
+    int attributes_gone;
     void (*then_heard)(hp_conn *); /* after each */
     hp_error open_error;
     /* host names: answered at once with these addresses, or kept for later */
@@ -391,6 +392,14 @@ driver_listeners_gone(void *user, void *listeners)
 }
 
 static inline void
+driver_attributes_gone(void *user, void *attributes)
+{
+    driver *d = user;
+    REQUIRE(attributes == d);
+    d->attributes_gone++;
+}
+
+static inline void
 driver_opened(void *user, const hp_error *err)
 {
     driver *d = user;
@@ -430,6 +439,7 @@ static const hp_callbacks driver_callbacks = {
     .notified = driver_notified,
     .session_ended = driver_session_ended,
     .listeners_gone = driver_listeners_gone,
+    .attributes_gone = driver_attributes_gone,
     .opened = driver_opened,
     .closed = driver_closed,
 };

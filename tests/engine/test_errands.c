@@ -212,11 +212,16 @@ test_a_session_opened_elsewhere_is_taken_over(void)
     driver *other = elsewhere(&session);
     call *pid = must(run_leased(session, statement(other, "SELECT pg_backend_pid()")));
     must(run_leased(session, script(other, "SET work_mem = '3MB'")));
+    session->attributes = other;
     CHECK(hp_errand_session(d->asked[--d->nasked], session, NULL));
     CHECK_INT(session->state, HP_CONN_CLOSED);
     CHECK(session->pg == NULL);
     driver_check(d);
     CHECK_INT(d->opened, 1);
+    /* what it carried has come with it */
+    CHECK(session->attributes == NULL);
+    CHECK(d->pool->all->attributes == other);
+    d->pool->all->attributes = NULL;
     CHECK_TEXT(must(submit(statement(d, "SELECT pg_backend_pid()")))->value, pid->value);
     CHECK_TEXT(must(submit(statement(d, "SHOW work_mem")))->value, "3MB");
     leave_elsewhere(other, session);

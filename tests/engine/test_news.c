@@ -163,6 +163,19 @@ test_a_discarded_session_tells_nobody(void)
     tear_down();
 }
 
+static void
+test_what_a_session_carries_goes_with_it_once(void)
+{
+    set_up();
+    lease->attributes = d;
+    wait_for(run_leased(lease, statement(d, "SELECT pg_terminate_backend(pg_backend_pid())")));
+    CHECK_INT(d->attributes_gone, 1);
+    release(d, lease);
+    lease = acquire(d);
+    CHECK(lease->attributes == NULL);
+    tear_down();
+}
+
 static const harness_case TESTS[] = {
     CASE(test_notices_come_before_the_answer),
     CASE(test_notifications_come_before_the_answer),
@@ -173,6 +186,7 @@ static const harness_case TESTS[] = {
     CASE(test_the_end_is_told_once_before_its_requests_are_answered),
     CASE(test_the_end_of_an_idle_session_is_told_before_the_pool_is_closed),
     CASE(test_a_discarded_session_tells_nobody),
+    CASE(test_what_a_session_carries_goes_with_it_once),
 };
 
 int
