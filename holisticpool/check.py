@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
-from typing import Final, Literal
+from typing import Final, Literal, TypeGuard
 
 from holisticpool.exceptions import ClientConfigurationError
 
@@ -53,10 +53,9 @@ def check_timeout(name: str, value: object) -> float | None:
     """*value* where it is None or a positive number of seconds; else ClientConfigurationError."""
     if value is None:
         return None
-    seconds = _number(name, value)
-    if seconds <= 0:
+    if not _is_number(value) or value <= 0:
         raise ClientConfigurationError(f"invalid {name} value: expected greater than 0 float (got {value!r})")
-    return seconds
+    return float(value)
 
 
 def check_rows(record_class: object, rows: object) -> None:
@@ -67,7 +66,11 @@ def check_rows(record_class: object, rows: object) -> None:
         raise TypeError("rows are of record_class= or dicts, not both")
 
 
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if not _is_number(value):
         raise ClientConfigurationError(f"{name} is expected to be a number of seconds, got {value!r}")
     return float(value)

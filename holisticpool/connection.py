@@ -22,7 +22,7 @@ from holisticpool.check import FORMATS, PIPELINE_OFF, UNSET, RowForm, Unset, che
 from holisticpool.conninfo import ConnectConfig, Password, connect_config
 from holisticpool.copy import CopyConnection
 from holisticpool.cursor import CursorFactory
-from holisticpool.exceptions import InterfaceError, UnsupportedClientFeatureError
+from holisticpool.exceptions import ClientConfigurationError, InterfaceError, UnsupportedClientFeatureError
 from holisticpool.execute import ExecutingConnection
 from holisticpool.listeners import ConnectionParameters, ListeningConnection, LoggedQuery, address
 from holisticpool.portions import Sets, run_sets
@@ -270,15 +270,22 @@ class Connection(CopyConnection, ExecutingConnection, ListeningConnection):
         """Bring the session back to what it was when it was opened.
 
         Forgets the listeners of channels and of log messages, rolls back an open
-        transaction, then runs get_reset_query(). Raises TimeoutError after
-        *timeout* seconds.
+        transaction, then runs get_reset_query(). A transaction that no ``async with``
+        is going to end is told to the event loop's exception handler. Raises
+        TimeoutError after *timeout* seconds.
         """
         self._check_open("reset")
         await asyncio.wait_for(self._reset(), timeout)
 
     async def _reset(self) -> None:
         self._forget_listeners()
+        outermost = self._top_xact
         self._transactions.clear()
+        is_open = outermost is not None or self.is_in_transaction()
+        if is_open and not (outermost is not None and outermost._managed):
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": f"Resetting connection with an active transaction {self!r}", "connection": self}
+            )
         if self.is_in_transaction():
             await self.execute("ROLLBACK")
         for query in (self.get_reset_query(), self._settings_query):
@@ -321,7 +328,9 @@ class Connection(CopyConnection, ExecutingConnection, ListeningConnection):
         """
         self._check_open("set_type_codec")
         if format not in FORMATS:
-            raise ValueError(f"invalid `format` argument, expected 'text', 'binary' or 'tuple', got {format!r}")
+            raise ClientConfigurationError(
+                f"invalid `format` argument, expected 'text', 'binary' or 'tuple', got {format!r}"
+            )
         kind, oid = await self._known_type(typename, schema)
         if kind == "composite" and format != "tuple":
             raise UnsupportedClientFeatureError(
@@ -356,7 +365,7 @@ class Connection(CopyConnection, ExecutingConnection, ListeningConnection):
         """
         self._check_open("set_builtin_type_codec")
         if format not in (None, "text", "binary"):
-            raise ValueError(f"invalid `format` argument, expected 'text' or 'binary', got {format!r}")
+            raise ClientConfigurationError(f"invalid `format` argument, expected 'text' or 'binary', got {format!r}")
         kind, oid = await self._known_type(typename, schema)
         if kind != "scalar":
             raise InterfaceError(f"cannot alias non-scalar type {schema}.{typename}")

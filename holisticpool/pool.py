@@ -71,6 +71,7 @@ class Pool(CopyPool):
     _reset_mode: str | None = None
     # Whether setup and reset coroutines are run: __new__ chooses the class by them.
     _runs_hooks = False
+    _opening = _Opening.NEW
 
     def __new__(cls, *args: Any, setup: object = None, reset: object = None, **kwargs: Any) -> Pool:
         """A pool whose leases run coroutines of the user's is of another class, which is slower."""
@@ -141,7 +142,6 @@ class Pool(CopyPool):
             reset=reset if isinstance(reset, str) else UNSET,
             **connect_kwargs,
         )
-        self._opening = _Opening.NEW
         self._wanted_loop = loop
         self._source = TargetSource(self._config.connection)
         self._init = init
@@ -265,8 +265,8 @@ class Pool(CopyPool):
 
     async def expire_connections(self) -> None:
         """Replace every connection that is open: idle ones now, the others when they are released."""
-        self._check_open()
-        self._expire()
+        if self._opening is _Opening.OPENED and not self._closed:
+            self._expire()
 
     def _check_open(self) -> None:
         if self._opening is _Opening.OPENING:
@@ -353,10 +353,9 @@ class Pool(CopyPool):
         """
         if self._opening is _Opening.FAILED:
             return
-        if self._opening is not _Opening.OPENED:
-            raise InterfaceError("pool is not initialized")
-        if self._closed:
+        if self._opening is _Opening.OPENED and self._closed:
             return
+        self._check_open()
         warning = asyncio.get_running_loop().call_later(LONG_CLOSE_S, _warn_of_long_close)
         try:
             await self._close()

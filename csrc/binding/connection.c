@@ -514,6 +514,7 @@ connection_set_codec(PyObject *object, PyObject *args)
         return NULL;
     }
     take_codecs(self, set);
+    self->pool->codecs_set_at = hp_now();
     Py_RETURN_NONE;
 }
 

@@ -19,11 +19,16 @@ unsigned hp_fork_generation;
 /* A pool remembers so many times the statements that one session keeps prepared. */
 enum { STATEMENTS_PER_CACHED = 10, LEAST_STATEMENTS = 256 };
 
-int
-hp_pool_check(PoolObject *pool)
+/* Nor is there any state. Whether it is being opened is known to pool.py. */
+static void
+refuse_unopened(PoolObject *pool)
 {
-    if (pool->engine == NULL) {
-        /* without __init__ there is no state either */
+    PyObject *said = PyObject_CallMethod((PyObject *)pool, "_check_open", NULL);
+    if (said == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear(); /* of the base class alone */
+    }
+    Py_XDECREF(said);
+    if (!PyErr_Occurred()) {
         PyObject *exceptions = PyImport_ImportModule("holisticpool.exceptions");
         PyObject *class = exceptions ? PyObject_GetAttrString(exceptions, "InterfaceError") : NULL;
         if (class != NULL) {
@@ -31,6 +36,14 @@ hp_pool_check(PoolObject *pool)
         }
         Py_XDECREF(class);
         Py_XDECREF(exceptions);
+    }
+}
+
+int
+hp_pool_check(PoolObject *pool)
+{
+    if (pool->engine == NULL) {
+        refuse_unopened(pool);
         return -1;
     }
     if (pool->generation != hp_fork_generation) {

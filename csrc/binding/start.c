@@ -11,7 +11,8 @@
 #include <math.h>
 #include <string.h>
 
-/* The types of a statement's parameters are taken for granted for so long. */
+/* The types of a statement's parameters are taken for granted for so long, unless
+ * codecs are set meanwhile: who sets some for a type may have just made it. */
 static const hp_time DOUBT_TYPES_AFTER_US = HP_SECOND;
 
 static hp_state *
@@ -363,8 +364,9 @@ bind_known(OperationObject *op, hp_codec_set *codecs)
         req->bound = true;
         return 0;
     }
+    hp_time described_at = req->stmt->described_at;
     if (!PyErr_ExceptionMatches(state_of(op)->errors.ClientDataError) ||
-        hp_now() - req->stmt->described_at < DOUBT_TYPES_AFTER_US) {
+        (hp_now() - described_at < DOUBT_TYPES_AFTER_US && described_at > op->pool->codecs_set_at)) {
         return -1;
     }
     PyErr_Clear();

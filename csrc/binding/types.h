@@ -66,8 +66,9 @@ typedef struct PoolObject {
     Py_ssize_t cacheable_bytes; /* longer statements are not cached; 0: no limit */
     hp_time statement_lifetime; /* max_cached_statement_lifetime; HP_NEVER: none */
     hp_registry *registry;
-    PyObject *type_names; /* dict, for type_names.py: what types are called */
-    hp_codec_set *codecs; /* of the session that was given codecs last: what to expect of the next one */
+    PyObject *type_names;  /* dict, for type_names.py: what types are called */
+    hp_codec_set *codecs;  /* of the session that was given codecs last: what to expect of the next one */
+    hp_time codecs_set_at; /* when a session was given codecs last; 0: never */
     PyTypeObject *record_class;
     PyTypeObject *connection_class;
     bool keeps_attributes;  /* attributes.h */

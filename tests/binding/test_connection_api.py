@@ -239,6 +239,30 @@ async def test_reset_brings_the_session_back(conn: Connection) -> None:
     )
 
 
+DRIVERS = ["holisticpool", "asyncpg"]
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+async def test_reset_tells_of_a_transaction_that_nobody_ends(driver: str, dsn: str) -> None:
+    told: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: told.append(context["message"]))
+    connection = await pytest.importorskip(driver).connect(dsn)
+    try:
+        await connection.reset()
+        async with connection.transaction():
+            await connection.reset()
+        assert told == []
+        await connection.transaction().start()
+        await connection.reset()
+        await connection.execute("BEGIN")
+        await connection.reset()
+        assert told == [f"Resetting connection with an active transaction {connection!r}"] * 2
+    finally:
+        loop.set_exception_handler(None)
+        await connection.close()
+
+
 async def test_reset_within_a_failed_transaction(conn: Connection) -> None:
     await conn.execute("BEGIN")
     with pytest.raises(holisticpool.DivisionByZeroError):

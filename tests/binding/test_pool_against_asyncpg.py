@@ -478,6 +478,43 @@ async def wrong_arguments_of_connect(driver: Any, make: Make) -> Any:
     return [await caught(connect(**each), text=False) for each in wrong]
 
 
+@case
+async def use_while_it_is_opening(driver: Any, make: Make) -> Any:
+    pool = make()
+
+    async def opens() -> None:
+        await pool
+
+    opening = asyncio.create_task(opens())
+    await asyncio.sleep(0)  # its first step: nothing is answered yet
+    seen = [
+        await caught(pool.acquire),
+        await caught(lambda: pool.fetch("SELECT 1")),
+        await caught(lambda: pool.execute("SELECT 1")),
+        await caught(pool.close),
+        await caught(pool.expire_connections),
+        await caught(opens),
+    ]
+    await opening
+    seen.append(await pool.fetchval("SELECT 5"))
+    await pool.close()
+    return seen
+
+
+@case
+async def expiring_where_nothing_is_open(driver: Any, make: Make) -> Any:
+    pool = make()
+    seen = [await caught(pool.expire_connections)]
+    await pool
+    await pool.close()
+    return [*seen, await caught(pool.expire_connections)]
+
+
+@case
+async def command_timeout_that_is_no_number(driver: Any, make: Make) -> Any:
+    return [await caught(lambda each=each: make(command_timeout=each)) for each in ("soon", False, True)]
+
+
 @pytest.mark.parametrize("name", sorted(CASES))
 async def test_pool_does_what_asyncpgs_does(server: Any, dsn: str, name: str) -> None:
     async def outcome(driver: Any) -> Any:

@@ -187,3 +187,28 @@ async def test_builtin_codec_that_asyncpg_refuses_is_refused(both: tuple[Any, An
             with pytest.raises(error):
                 await connection.set_builtin_type_codec(typename, schema=both[2], codec_name=codec_name)
         assert await connection.fetchval("SELECT 1") == 1
+
+
+async def test_statement_that_is_known_is_looked_at_again_after_a_codec_is_set(both: tuple[Any, Any, str]) -> None:
+    theirs, ours, schema = both
+    await theirs.execute(f"CREATE TABLE {schema}.one (v date)")
+    for connection in (theirs, ours):
+        await connection.set_type_codec("date", schema="pg_catalog", format="tuple", encoder=same, decoder=same)
+        await connection.execute("INSERT INTO one VALUES ($1)", (3,))
+    await theirs.execute(f"DROP TABLE {schema}.one; CREATE TABLE {schema}.one (v interval)")
+    for connection in (theirs, ours):
+        await connection.reset_type_codec("date", schema="pg_catalog")
+        await connection.set_type_codec("interval", schema="pg_catalog", format="tuple", encoder=same, decoder=same)
+        await connection.execute("INSERT INTO one VALUES ($1)", (2, 3, 1))
+        assert await connection.fetchval("SELECT v FROM one LIMIT 1") == (2, 3, 1)
+
+
+async def test_format_that_there_is_not(both: tuple[Any, Any, str]) -> None:
+    theirs, ours, schema = both
+    for connection, driver in ((theirs, asyncpg), (ours, holisticpool)):
+        with pytest.raises(driver.InterfaceError, match="expected 'text', 'binary' or 'tuple', got 'json'"):
+            await connection.set_type_codec("mood", schema=schema, format="json", encoder=str, decoder=str)
+        with pytest.raises(driver.InterfaceError, match="expected 'text' or 'binary', got 'tuple'"):
+            await connection.set_builtin_type_codec("mood", schema=schema, codec_name="text", format="tuple")
+    with pytest.raises(ValueError, match="json"):
+        await ours.set_type_codec("mood", schema=schema, format="json", encoder=str, decoder=str)
