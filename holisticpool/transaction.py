@@ -156,6 +156,8 @@ class Transaction:
 
     def _leave_stack(self) -> None:
         stack = self._connection._transactions
+        if self not in stack:
+            return  # reset() has ended it; the server says so to what follows
         depth = stack.index(self)
         for inner in stack[depth + 1 :]:
             inner._state = TransactionState.FAILED
