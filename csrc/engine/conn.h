@@ -105,7 +105,8 @@ typedef struct hp_env {
     hp_time close_timeout;   /* for the server to close its end */
 } hp_env;
 
-typedef struct hp_notice hp_notice; /* news.c */
+typedef struct hp_notice hp_notice;       /* news.c */
+typedef struct hp_handshake hp_handshake; /* handshake.c */
 
 /* Statements by their names on the server, a reference each. */
 typedef struct hp_name_list {
@@ -134,7 +135,8 @@ typedef struct hp_conn {
     bool taken_over;    /* was opened elsewhere, where its settings were made */
     bool second_pass;   /* prefer-standby: no standby was found */
     hp_time open_deadline;
-    hp_errand *errand; /* under way */
+    hp_errand *errand;       /* under way */
+    hp_handshake *handshake; /* a thread has the PGconn meanwhile (handshake.h) */
     hp_error connect_error;
 
     /* READY */

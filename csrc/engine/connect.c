@@ -3,10 +3,10 @@
  */
 #include "engine/connect.h"
 #include "engine/conn_parts.h"
-#include "engine/conninfo.h"
-#include "engine/prepared.h"
-
 #include "engine/backend_key.h"
+#include "engine/conninfo.h"
+#include "engine/handshake.h"
+#include "engine/prepared.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -56,6 +56,7 @@ withdraw_errand(hp_conn *conn)
 void
 hp_connect_cleanup(hp_conn *conn)
 {
+    hp_handshake_end(conn);
     drop_addresses(conn);
     withdraw_errand(conn);
 }
@@ -63,6 +64,7 @@ hp_connect_cleanup(hp_conn *conn)
 static void
 drop_attempt(hp_conn *conn)
 {
+    hp_handshake_end(conn);
     hp_timer_stop(&conn->env->reactor, &conn->timer);
     hp_reactor_unwatch(&conn->env->reactor, &conn->watch);
     PQfinish(conn->pg);
@@ -419,10 +421,9 @@ attempt_failed(hp_conn *conn)
     next_address(conn);
 }
 
-static void
-poll_attempt(hp_conn *conn)
+void
+hp_connect_polled(hp_conn *conn, PostgresPollingStatusType status)
 {
-    PostgresPollingStatusType status = hp_backend_key_poll(conn);
     if (status == PGRES_POLLING_OK) {
         hp_conn_connected(conn);
         return;
@@ -459,9 +460,10 @@ try_address(hp_conn *conn)
 void
 hp_connect_ready(hp_conn *conn)
 {
-    if (conn->pg != NULL) {
-        poll_attempt(conn);
+    if (conn->pg == NULL || (hp_handshake_is_due(conn) && hp_handshake_start(conn) == 0)) {
+        return;
     }
+    hp_connect_polled(conn, hp_backend_key_poll(conn));
 }
 
 /* What was asked for did not come. */
@@ -477,6 +479,7 @@ answer_is_late(hp_conn *conn)
 static void
 time_is_over(hp_conn *conn)
 {
+    hp_handshake_end(conn);
     if (conn->errand != NULL && conn->errand->asks != HP_ASK_NOTHING) {
         answer_is_late(conn);
         return;

@@ -36,6 +36,8 @@ bool hp_errand_session(hp_errand *errand, hp_conn *from, const hp_error *err);
 int hp_connect_start(hp_conn *conn);
 /* The socket is ready. */
 void hp_connect_ready(hp_conn *conn);
+/* What PQconnectPoll() said. */
+void hp_connect_polled(hp_conn *conn, PostgresPollingStatusType status);
 /* conn->timer: time to begin, or the attempt's time is over. */
 void hp_connect_timer(hp_conn *conn);
 /* Drop what an attempt holds (not the PGconn). */

@@ -11,6 +11,7 @@
 #include "engine/conn_parts.h"
 #include "engine/connect.h"
 #include "engine/copy.h"
+#include "engine/handshake.h"
 #include "engine/news.h"
 #include "engine/phase.h"
 
@@ -266,6 +267,9 @@ hp_conn_discard(hp_conn *conn, bool forked)
         if (dead >= 0) {
             close(dead);
         }
+    }
+    if (forked) {
+        hp_handshake_forget(conn);
     }
     release_session(conn);
     while (conn->pending.first != NULL) {

@@ -3,27 +3,38 @@
  */
 #include "engine/thread.h"
 
-#include <pthread.h>
 #include <signal.h>
 
 enum { STACK_BYTES = 256 * 1024 };
 
-int
-hp_thread_start(void *(*run)(void *), void *arg)
+static int
+start(pthread_t *thread, int detached, void *(*run)(void *), void *arg)
 {
     pthread_attr_t attr;
-    pthread_t thread;
     sigset_t all, before;
     if (pthread_attr_init(&attr) != 0) {
         return -1;
     }
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setdetachstate(&attr, detached);
     pthread_attr_setstacksize(&attr, STACK_BYTES);
     /* Signals are for the threads of the application. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&thread, &attr, run, arg);
+    int rc = pthread_create(thread, &attr, run, arg);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
     return rc == 0 ? 0 : -1;
+}
+
+int
+hp_thread_start(void *(*run)(void *), void *arg)
+{
+    pthread_t thread;
+    return start(&thread, PTHREAD_CREATE_DETACHED, run, arg);
+}
+
+int
+hp_thread_start_joinable(pthread_t *thread, void *(*run)(void *), void *arg)
+{
+    return start(thread, PTHREAD_CREATE_JOINABLE, run, arg);
 }

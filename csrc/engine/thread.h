@@ -1,11 +1,16 @@
 /*
- * thread.h - a short-lived thread for a call of libpq's that blocks: PQcancel().
- * Nobody waits for it. Called by cancel.c and cancel_old.c.
+ * thread.h - a short-lived thread for a call of libpq's that blocks, or takes long:
+ * PQcancel() (cancel.c, cancel_old.c), a handshake (handshake.c).
  */
 #ifndef HP_THREAD_H
 #define HP_THREAD_H
 
-/* Run it in a thread of its own, which takes no signals. 0, or -1: none could be had. */
+#include <pthread.h>
+
+/* Run it in a thread of its own, which takes no signals, and for which nobody waits.
+ * 0, or -1: none could be had. */
 int hp_thread_start(void *(*run)(void *), void *arg);
+/* The same, for one that is to be joined. */
+int hp_thread_start_joinable(pthread_t *thread, void *(*run)(void *), void *arg);
 
 #endif
