@@ -157,6 +157,22 @@ async def _transaction(connection: Any) -> None:
         await connection.fetchrow(ROW.sql, 2)
 
 
+async def piped_transaction(pool: Any, count: int, _path: str) -> Taken:
+    """The same through Connection.pipeline(), which only holisticpool has."""
+    async with pool.acquire() as connection:
+        await _piped_transaction(connection)
+        clock = Clock(connection)
+        for _ in range(count):
+            await _piped_transaction(connection)
+        return clock.taken()
+
+
+async def _piped_transaction(connection: Any) -> None:
+    async with connection.pipeline() as pipe, pipe.transaction():
+        pipe.fetchrow(ROW.sql, 1)
+        pipe.fetchrow(ROW.sql, 2)
+
+
 CHORES = {
     "executemany": Kind("executemany of an INSERT", "rows", executemany),
     "fetchmany": Kind("fetchmany of an INSERT ... RETURNING", "rows", fetchmany),
@@ -167,6 +183,7 @@ CHORES = {
     "cursor": Kind("async for over a cursor", "rows", cursor),
     "one_query": Kind("a query on a lease", "queries", one_query),
     "transaction": Kind("a transaction of two statements", "transactions", transaction),
+    "piped_transaction": Kind("the same by conn.pipeline()", "transactions", piped_transaction),
 }
 
 

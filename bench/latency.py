@@ -19,7 +19,8 @@ from bench.server import add_server_options, open_target
 from bench.workloads import ROW
 
 POOLS = ("holisticpool", "holisticpool-exclusive", "holisticpool-libpq18", "asyncpg", "asyncpg-bare", "psycopg")
-WITH_CHORES = ("holisticpool", "asyncpg")
+OURS = "holisticpool"
+WITH_CHORES = (OURS, "asyncpg")
 ONE_WAY_MS = 2.5
 TASKS = 200
 ROUNDS = 5
@@ -69,9 +70,10 @@ def tables(document: dict[str, Any]) -> list[Table]:
         )
     ]
     lines = [
-        (CHORES["transaction"].title, DRIVERS[driver].module, number(median(trips), 2), percent(spread(trips)))
+        (CHORES[chore].title, DRIVERS[driver].module, number(median(trips), 2), percent(spread(trips)))
+        for chore in ("transaction", "piped_transaction")
         for driver, row in rows.items()
-        if (trips := round_trips(row, "transaction"))
+        if (trips := round_trips(row, chore))
     ]
     return [*found, Table(("what", "by", "round trips", "spread"), lines, title="Round trips", left=2)]
 
@@ -101,7 +103,9 @@ def _load_line(row: Row, reference: list[float | None], connections: int, round_
 
 
 def _chores_of(driver: str) -> tuple[str, ...]:
-    return ("one_query", "transaction") if driver in WITH_CHORES else ()
+    if driver not in WITH_CHORES:
+        return ()
+    return ("one_query", "transaction", "piped_transaction") if driver == OURS else ("one_query", "transaction")
 
 
 def _load(contestant: Contestant, options: argparse.Namespace) -> dict[str, Any] | None:

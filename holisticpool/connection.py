@@ -34,6 +34,7 @@ from holisticpool.types import ServerVersion, parse_server_version
 
 if TYPE_CHECKING:
     from holisticpool.codecs import CodecChoice, TypeCodec
+    from holisticpool.pipeline import Pipeline
 
 __all__ = ("Connection", "ConnectionParameters", "ConnectionSettings", "LoggedQuery", "connect")
 
@@ -170,6 +171,17 @@ class Connection(CopyConnection, ExecutingConnection, ListeningConnection):
         """
         self._check_open("transaction")
         return Transaction(self, isolation, readonly, deferrable)
+
+    def pipeline(self) -> Pipeline:
+        """Statements that are sent without waiting for the answers of those before: ``async with`` it.
+
+        Until the block is left, the connection's own methods raise InterfaceError.
+        Raises InterfaceError on a closed or released connection.
+        """
+        from holisticpool.pipeline import Pipeline
+
+        self._check_open("pipeline")
+        return Pipeline(self)
 
     async def prepare(
         self,

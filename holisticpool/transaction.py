@@ -51,14 +51,31 @@ _WHY_NOT: Final = {
 }
 
 
+def check_isolation(isolation: str | None) -> None:
+    """ValueError where *isolation* is no isolation level."""
+    if isolation and isolation not in ISOLATION_LEVELS:
+        raise ValueError(f"isolation is expected to be either of {ISOLATION_LEVELS}, got {isolation!r}")
+
+
+def begin_statement(isolation: str | None, readonly: bool, deferrable: bool) -> str:
+    """What begins such a transaction."""
+    words = ["BEGIN"]
+    if isolation:
+        words.append(f"ISOLATION LEVEL {isolation.replace('_', ' ').upper()}")
+    if readonly:
+        words.append("READ ONLY")
+    if deferrable:
+        words.append("DEFERRABLE")
+    return " ".join(words)
+
+
 class Transaction:
     """A transaction or, inside another one, a savepoint. Made by Connection.transaction()."""
 
     __slots__ = ("_connection", "_deferrable", "_isolation", "_managed", "_readonly", "_savepoint", "_state")
 
     def __init__(self, connection: Connection, isolation: str | None, readonly: bool, deferrable: bool) -> None:
-        if isolation and isolation not in ISOLATION_LEVELS:
-            raise ValueError(f"isolation is expected to be either of {ISOLATION_LEVELS}, got {isolation!r}")
+        check_isolation(isolation)
         self._connection = connection
         self._isolation = isolation or None
         self._readonly = readonly
@@ -166,14 +183,7 @@ class Transaction:
     def _start_statement(self) -> str:
         if self._savepoint is not None:
             return f"SAVEPOINT {self._savepoint}"
-        words = ["BEGIN"]
-        if self._isolation is not None:
-            words.append(f"ISOLATION LEVEL {self._isolation.replace('_', ' ').upper()}")
-        if self._readonly:
-            words.append("READ ONLY")
-        if self._deferrable:
-            words.append("DEFERRABLE")
-        return " ".join(words)
+        return begin_statement(self._isolation, self._readonly, self._deferrable)
 
     async def _check_isolation(self, outer: Transaction) -> None:
         if self._isolation is None:

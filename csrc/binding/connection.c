@@ -126,18 +126,26 @@ hp_connection_check(ConnectionObject *self, const char *method)
 }
 
 int
+hp_connection_check_idle(ConnectionObject *self)
+{
+    if (!hp_conn_is_busy(self->conn)) {
+        return 0;
+    }
+    PyErr_SetString(state_of(self)->errors.InterfaceError,
+                    self->conn->pipe.open
+                        ? "cannot perform operation: a pipeline is open on this connection; use its methods"
+                        : "cannot perform operation: another operation is in progress");
+    return -1;
+}
+
+int
 hp_connection_check_free(ConnectionObject *self, const char *method)
 {
     const char *dot = strchr(method, '.');
     if (hp_connection_check(self, dot ? dot + 1 : method) < 0) {
         return -1;
     }
-    if (hp_conn_is_busy(self->conn)) {
-        PyErr_SetString(state_of(self)->errors.InterfaceError,
-                        "cannot perform operation: another operation is in progress");
-        return -1;
-    }
-    return 0;
+    return hp_connection_check_idle(self);
 }
 
 /* ---- life ---- */
@@ -411,12 +419,7 @@ connection_begin(PyObject *object, PyObject *sql)
         }
         return NULL;
     }
-    if (hp_connection_check(self, "transaction") < 0) {
-        return NULL;
-    }
-    if (hp_conn_is_busy(self->conn)) {
-        PyErr_SetString(self->pool->state->errors.InterfaceError,
-                        "cannot perform operation: another operation is in progress");
+    if (hp_connection_check_free(self, "transaction") < 0) {
         return NULL;
     }
     if (hp_begin_set(self->conn, text) < 0) {
@@ -623,6 +626,11 @@ static PyMethodDef connection_methods[] = {
     {"get_server_pid", connection_get_server_pid, METH_NOARGS,
      "get_server_pid($self, /)\n--\n\nThe process id of the server's session."},
     {"_begin", connection_begin, METH_O, NULL},
+    {"_pipe", FAST(hp_pipeline_statement), NULL},
+    {"_pipe_control", hp_pipeline_control, METH_VARARGS, NULL},
+    {"_pipe_open", hp_pipeline_open, METH_NOARGS, NULL},
+    {"_pipe_close", hp_pipeline_close, METH_NOARGS, NULL},
+    {"_pipe_flush", hp_pipeline_flush, METH_NOARGS, NULL},
     {"_drop_begin", connection_drop_begin, METH_NOARGS, NULL},
     {"_copy", connection_copy, METH_VARARGS, NULL},
     {"_parameter_status", connection_parameter_status, METH_O, NULL},

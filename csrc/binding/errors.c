@@ -141,13 +141,13 @@ fields_of_result(const PGresult *result)
 }
 
 static PyObject *
-fields_of_error(const hp_error *err)
+fields_of_error(const hp_error *err, const char *severity)
 {
     PyObject *fields = PyDict_New();
     if (fields == NULL) {
         return NULL;
     }
-    if (set_field(fields, "S", "FATAL") < 0 || set_field(fields, "V", "FATAL") < 0 ||
+    if (set_field(fields, "S", severity) < 0 || set_field(fields, "V", severity) < 0 ||
         set_field(fields, "C", err->sqlstate) < 0 || set_field(fields, "M", err->text) < 0) {
         Py_DECREF(fields);
         return NULL;
@@ -189,7 +189,7 @@ static PyObject *
 connect_error(hp_errors_state *state, const hp_error *err)
 {
     if (err->sqlstate[0] != '\0') {
-        return server_error(state, fields_of_error(err), NULL);
+        return server_error(state, fields_of_error(err, "FATAL"), NULL);
     }
     if (err->refused) {
         PyObject *text = text_of(err->text);
@@ -248,6 +248,8 @@ hp_errors_new(hp_errors_state *state, const hp_error *err, const hp_pool_report 
             return from_text(state->InternalClientError, PQresultErrorMessage(err->result));
         }
         return server_error(state, fields_of_result(err->result), query);
+    case HP_ERR_PIPELINE:
+        return server_error(state, fields_of_error(err, "ERROR"), query);
     case HP_ERR_CONNECT:
         return connect_error(state, err);
     case HP_ERR_CONNECT_TIMEOUT:

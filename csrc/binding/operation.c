@@ -83,6 +83,7 @@ hp_operation_new(PoolObject *pool, ConnectionObject *connection, hp_op_kind kind
     op->kind = kind;
     op->state = HP_OP_NEW;
     op->blocking = op->cancelled = op->in_engine = op->in_portions = op->ahead = op->dormant = false;
+    op->lane = HP_LANE_NONE;
     op->sets_before = 0;
     op->declare = op->fetch = NULL;
     op->query = op->args = op->named = op->text = op->timeout = op->rows = op->result = op->exception = NULL;

@@ -329,6 +329,9 @@ request_kind(const OperationObject *op)
     if (hp_op_has_sets(op)) {
         return HP_REQ_BATCH;
     }
+    if (op->lane != HP_LANE_NONE) {
+        return hp_pipeline_request_kind(op);
+    }
     /* As in asyncpg: without arguments execute() takes a script. */
     return op->kind == HP_OP_EXECUTE && op->args == NULL ? HP_REQ_SCRIPT : HP_REQ_STATEMENT;
 }
@@ -344,12 +347,7 @@ check_connection(OperationObject *op)
                                                           : hp_connection_check(op->connection, method) < 0) {
         return -1;
     }
-    if (hp_conn_is_busy(op->connection->conn)) {
-        PyErr_SetString(state_of(op)->errors.InterfaceError,
-                        "cannot perform operation: another operation is in progress");
-        return -1;
-    }
-    return 0;
+    return op->lane != HP_LANE_NONE ? hp_pipeline_check(op) : hp_connection_check_idle(op->connection);
 }
 
 /* A value that the types of the parameters refuse is refused without asking the
@@ -451,6 +449,12 @@ prepare_request(OperationObject *op)
     }
     req->describe_only = op->kind == HP_OP_PREPARE;
     req->ahead = op->ahead;
+    if (op->lane != HP_LANE_NONE) {
+        int rc = hp_pipeline_prepare(op);
+        if (rc != 0) {
+            return rc < 0 ? -1 : 0;
+        }
+    }
     if (take_cursor_texts(op) < 0) {
         return -1;
     }

@@ -152,6 +152,8 @@ void hp_connection_terminate(ConnectionObject *connection);
 int hp_connection_check(ConnectionObject *connection, const char *method);
 /* ... or in use. `method` may be qualified: "Connection.fetch". */
 int hp_connection_check_free(ConnectionObject *connection, const char *method);
+/* 0, or -1 with InterfaceError: it is in use. */
+int hp_connection_check_idle(ConnectionObject *connection);
 
 /* What an operation does. */
 typedef enum hp_op_kind {
@@ -221,6 +223,15 @@ typedef struct hp_encoded {
     void *block; /* memory behind the arrays that are not inline */
 } hp_encoded;
 
+/* Where in a pipeline of the caller's an operation is. */
+typedef enum hp_lane {
+    HP_LANE_NONE, /* in none */
+    HP_LANE_STATEMENT,
+    HP_LANE_TRANSACTION, /* a statement of its transaction */
+    HP_LANE_BEGIN,
+    HP_LANE_END
+} hp_lane;
+
 typedef struct hp_plan hp_plan; /* plan.h */
 
 typedef struct OperationObject {
@@ -232,9 +243,10 @@ typedef struct OperationObject {
     hp_op_state state;
     bool blocking; /* _asyncio_future_blocking */
     bool cancelled;
-    bool in_engine;             /* the engine knows req, and we own ourselves */
-    bool in_portions;           /* its sets come in portions: portions.c */
-    bool ahead;                 /* started before it is awaited */
+    bool in_engine;   /* the engine knows req, and we own ourselves */
+    bool in_portions; /* its sets come in portions: portions.c */
+    bool ahead;       /* started before it is awaited */
+    hp_lane lane;
     bool dormant;               /* PENDING, and no task is suspended on it */
     PyObject *query;            /* str */
     PyObject *args;             /* tuple; with sets: list or tuple of sequences */
@@ -314,6 +326,20 @@ int hp_portions_collect(OperationObject *op, const PGresult *result);
 PyObject *hp_portions_expect(OperationObject *op);
 PyObject *hp_portions_feed(OperationObject *op, PyObject *args);
 PyObject *hp_portions_abort(OperationObject *op);
+
+/* ---- pipeline.c ---- */
+
+/* 0, or -1 with InterfaceError: its pipeline is closed. */
+int hp_pipeline_check(OperationObject *op);
+hp_request_kind hp_pipeline_request_kind(const OperationObject *op);
+/* op's request as one of a pipeline. 0; 1: without a statement to look up; -1 with an exception. */
+int hp_pipeline_prepare(OperationObject *op);
+/* Methods of Connection for pipeline.py. */
+PyObject *hp_pipeline_statement(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *hp_pipeline_control(PyObject *object, PyObject *args);
+PyObject *hp_pipeline_open(PyObject *object, PyObject *unused);
+PyObject *hp_pipeline_close(PyObject *object, PyObject *unused);
+PyObject *hp_pipeline_flush(PyObject *object, PyObject *unused);
 
 /* ---- wakeup.c ---- */
 

@@ -39,6 +39,7 @@ typedef enum hp_error_kind {
     HP_ERR_CLOSED,     /* the pool is closing, closed or terminated */
     HP_ERR_TERMINATED, /* the caller ended the session while the request was under way */
     HP_ERR_ENCODING,   /* client_encoding is no longer UTF8 */
+    HP_ERR_PIPELINE,   /* for another statement of its pipeline; sqlstate says how */
     HP_ERR_USAGE,      /* the statement cannot be run this way (COPY by fetch, for example) */
     HP_ERR_NO_MEMORY,
     HP_ERR_BINDING, /* a callback failed; the binding keeps the reason */

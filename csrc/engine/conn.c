@@ -208,6 +208,7 @@ hp_conn_finish(hp_conn *conn, hp_request *req, const hp_error *err)
         finish_internal(conn, req);
         return;
     }
+    conn->pipe.failed |= req->open_ended && (err != NULL || req->abandoned);
     PGresult *result = req->result;
     req->result = NULL;
     conn->queries++;
@@ -228,7 +229,7 @@ hp_conn_finish(hp_conn *conn, hp_request *req, const hp_error *err)
     } else {
         /* The session takes its next request before this answer is decoded:
          * the server works meanwhile. */
-        if (env->pipeline > 0) {
+        if (env->pipeline > 0 && !req->piped) {
             env->owner->answered(conn, req);
         }
         check_free(conn);
@@ -277,7 +278,7 @@ is_waited_for(const hp_request_list *list)
 bool
 hp_conn_is_busy(const hp_conn *conn)
 {
-    return is_waited_for(&conn->pending) || is_waited_for(&conn->inflight);
+    return conn->pipe.open || is_waited_for(&conn->pending) || is_waited_for(&conn->inflight);
 }
 
 static bool
@@ -293,7 +294,8 @@ is_on(const hp_request_list *list, const hp_request *req)
 bool
 hp_conn_is_free(const hp_conn *conn)
 {
-    return conn->state == HP_CONN_READY && conn->inflight.first == NULL && conn->cancel == NULL && !conn->probe_due;
+    return conn->state == HP_CONN_READY && conn->inflight.first == NULL && conn->cancel == NULL && !conn->probe_due &&
+           !conn->pipe.unsynced && !conn->pipe.rollback_due;
 }
 
 static void
@@ -350,7 +352,9 @@ hp_conn_submit(hp_conn *conn, hp_request *req)
     if (!hp_conn_accept(conn, req)) {
         return;
     }
-    if (hp_conn_is_free(conn)) {
+    if (req->piped) {
+        hp_pipe_submit(conn, req);
+    } else if (hp_conn_is_free(conn)) {
         hp_conn_send(conn, req);
     } else {
         hp_request_push(&conn->pending, req);
@@ -410,10 +414,8 @@ start_cancel(hp_conn *conn)
     }
 }
 
-/* Of a statement that is to end now; if it does not, it is cancelled, again and
- * again, and in the end the session given up. false: that has happened. */
-static bool
-await_end(hp_conn *conn)
+bool
+hp_conn_await_end(hp_conn *conn)
 {
     hp_time now = hp_now();
     conn->open_deadline = now + conn->env->cancel_timeout;
@@ -427,7 +429,7 @@ await_end(hp_conn *conn)
 void
 hp_conn_cancel_first(hp_conn *conn)
 {
-    if (await_end(conn)) {
+    if (hp_conn_await_end(conn)) {
         start_cancel(conn);
     }
 }
@@ -437,6 +439,10 @@ hp_conn_abandon(hp_conn *conn, hp_request *req)
 {
     hp_timer_stop(&conn->env->reactor, &req->timer);
     req->abandoned = true;
+    if (req->piped) {
+        hp_pipe_abandoned(conn, req);
+        return;
+    }
     if (is_on(&conn->pending, req)) {
         hp_request_remove(&conn->pending, req);
         hp_conn_let_go(conn, req);
@@ -451,7 +457,7 @@ hp_conn_abandon(hp_conn *conn, hp_request *req)
     if (conn->inflight.count > 1) {
         return; /* dropped in its turn; if that takes long, the owner sees to it */
     }
-    if (await_end(conn) && (req->copy == NULL || hp_copy_abandon(conn, req))) {
+    if (hp_conn_await_end(conn) && (req->copy == NULL || hp_copy_abandon(conn, req))) {
         start_cancel(conn);
     }
 }
@@ -493,6 +499,10 @@ on_timer(hp_timer *timer, hp_time now)
         hp_conn_break(conn, NULL);
     } else if (conn->inflight.first == &conn->internal) {
         internal_timed_out(conn);
+    } else if (hp_pipe_runs_innocent(conn)) {
+        if (conn->cancel != NULL && hp_timer_start(&conn->env->reactor, &conn->timer, now + CANCEL_AGAIN_US) < 0) {
+            give_up_cancel(conn);
+        }
     } else if (now >= conn->open_deadline ||
                hp_timer_start(&conn->env->reactor, &conn->timer, now + CANCEL_AGAIN_US) < 0) {
         give_up_cancel(conn);
@@ -513,9 +523,17 @@ check_free(hp_conn *conn)
     if (conn->timer.slot != 0) {
         hp_timer_stop(&conn->env->reactor, &conn->timer);
     }
-    if (conn->probe_due) {
+    if (hp_pipe_rolls_back(conn)) {
+        return;
+    }
+    if (conn->probe_due && !conn->pipe.unsynced) {
         conn->probe_due = false;
         hp_conn_run_internal(conn, PROBE);
+    } else if (conn->pending.first != NULL && conn->pending.first->piped) {
+        if (!conn->in_receive) { /* else once the answer that is being taken is given */
+            hp_pipe_advance(conn);
+            hp_pipe_flush(conn);
+        }
     } else if (conn->pending.first != NULL) {
         hp_request *req = conn->pending.first;
         hp_request_remove(&conn->pending, req);
@@ -553,6 +571,8 @@ hp_conn_receive(hp_conn *conn)
         return;
     }
     conn->in_receive = true;
+    conn->pipe.gathering = conn->pipe.open;
+    hp_pipe_go_on(conn);
     while (conn->state == HP_CONN_READY && conn->inflight.first != NULL) {
         if (conn->copy_out && !drop_copy_rows(conn)) {
             break;
@@ -571,9 +591,17 @@ hp_conn_receive(hp_conn *conn)
                 break;
             }
         }
+        bool is_end = res == NULL || PQresultStatus(res) == PGRES_PIPELINE_SYNC;
         hp_phase_answer(conn, conn->inflight.first, res);
+        if (is_end) {
+            hp_pipe_go_on(conn);
+        }
     }
-    conn->in_receive = false;
+    conn->in_receive = conn->pipe.gathering = false;
+    if (conn->state != HP_CONN_READY) {
+        return;
+    }
+    hp_pipe_flush(conn);
     if (conn->state != HP_CONN_READY) {
         return;
     }
@@ -659,6 +687,9 @@ hp_conn_in_transaction(const hp_conn *conn)
     }
     if (conn->begin != NULL) {
         return true; /* to whoever has begun it */
+    }
+    if (conn->pipe.unsynced || conn->pipe.rollback_due) {
+        return conn->pipe.unsynced && conn->pipe.open; /* else it is about to be rolled back */
     }
     PGTransactionStatusType status = PQtransactionStatus(conn->pg);
     return status == PQTRANS_ACTIVE ? conn->in_transaction : status == PQTRANS_INTRANS || status == PQTRANS_INERROR;

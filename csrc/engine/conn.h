@@ -23,8 +23,8 @@
  *   - answers are taken in order: each belongs to the current step of the first
  *     request on `inflight`;
  *   - more than one request is in flight only where all are reads, each with a
- *     synchronisation point of its own (share.c); one that begins another phase
- *     goes to the end;
+ *     synchronisation point of its own (share.c; one that begins another phase
+ *     goes to the end), or in a pipeline of the caller's (pipe.h);
  *   - a session is free when nothing is in flight, no cancel request is under
  *     way and no probe is due; only then owner->idle() is called.
  *
@@ -34,6 +34,7 @@
 #ifndef HP_CONN_H
 #define HP_CONN_H
 
+#include "engine/pipe.h"
 #include "engine/request.h"
 #include "engine/stats.h"
 
@@ -144,10 +145,11 @@ typedef struct hp_conn {
     hp_request_list pending; /* of the lease: wait for a cancel to be over, or for what was sent ahead */
     char *begin;             /* of the lease: the BEGIN that its next request takes along (begin.h); or NULL */
     bool begin_sent;         /* ... and it has not been answered yet */
-    hp_time load;            /* sum over inflight */
-    hp_time answered_at;     /* the last of them was answered */
-    bool slow;               /* HP_USE_STATEMENT: with one that is, or may be, slow */
-    bool is_unsent;          /* on env->unsent */
+    hp_pipe pipe;
+    hp_time load;        /* sum over inflight */
+    hp_time answered_at; /* the last of them was answered */
+    bool slow;           /* HP_USE_STATEMENT: with one that is, or may be, slow */
+    bool is_unsent;      /* on env->unsent */
     struct hp_conn *next_unsent;
     bool pipeline;       /* libpq's pipeline mode is on */
     bool copy_out;       /* rows of a refused or abandoned COPY TO STDOUT are being dropped */
@@ -218,12 +220,13 @@ void hp_conn_cancel_first(hp_conn *conn);
 void hp_env_cork(hp_env *env);
 void hp_env_uncork(hp_env *env);
 
-/* Is a live (not abandoned) request in flight or pending, which another one may not wait for? */
+/* Is a live (not abandoned) request in flight or pending, which another one may not wait for, or a pipeline
+ * open? */
 bool hp_conn_is_busy(const hp_conn *conn);
 /* Is a free session still alive, as far as the socket tells? Costs a system call
  * and no round trip; one that is not is broken (owner->lost()). */
 bool hp_conn_check(hp_conn *conn);
-/* Nothing in flight, no cancel, no probe due. */
+/* Nothing in flight, no cancel, no probe due, no transaction of a pipeline to end. */
 bool hp_conn_is_free(const hp_conn *conn);
 
 /* The caller of a SENT request has left: drop its answer, cancel it. */

@@ -21,6 +21,10 @@ void hp_conn_send(hp_conn *conn, hp_request *req);
 /* Start the timer of a request that is handed to the session. false: it has ended. */
 bool hp_conn_accept(hp_conn *conn, hp_request *req);
 
+/* Of a statement that is to end now; if it does not, it is cancelled, again and
+ * again, and in the end the session given up. false: that has happened. */
+bool hp_conn_await_end(hp_conn *conn);
+
 /* ---- share.c ---- */
 
 /* May what was sent wait to be flushed? Then it is remembered. */

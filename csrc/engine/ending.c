@@ -42,6 +42,7 @@ release_session(hp_conn *conn)
     }
     hp_conn_forget_unsent(conn);
     hp_begin_drop(conn);
+    conn->pipe = (hp_pipe){0};
     conn->pipeline = conn->copy_out = conn->probe_due = false;
     conn->state = HP_CONN_CLOSED;
 }

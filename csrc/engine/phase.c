@@ -40,7 +40,7 @@ begin_phase(hp_conn *conn, hp_request *req, hp_phase phase)
     PQclear(req->result);
     PQclear(req->failure);
     req->result = req->failure = NULL;
-    req->prepare_failed = false;
+    req->prepare_failed = req->skipped = false;
 }
 
 static int
@@ -71,6 +71,7 @@ int
 hp_phase_send_sync(hp_conn *conn, hp_request *req)
 {
     hp_phase_add_step(req, HP_STEP_SYNC);
+    conn->pipe.unsynced = conn->pipe.answer_due = false;
 #ifdef LIBPQ_HAS_SEND_PIPELINE_SYNC
     return PQsendPipelineSync(conn->pg) ? 0 : -1;
 #else
@@ -78,11 +79,27 @@ hp_phase_send_sync(hp_conn *conn, hp_request *req)
 #endif
 }
 
+int
+hp_phase_send_end(hp_conn *conn, hp_request *req)
+{
+    if (req->open_ended) {
+        conn->pipe.answer_due = true;
+        return 0;
+    }
+    return hp_phase_send_sync(conn, req);
+}
+
+int
+hp_phase_begin(hp_conn *conn, hp_request *req, hp_phase phase)
+{
+    begin_phase(conn, req, phase);
+    return enter_pipeline(conn);
+}
+
 static void
 send_describe(hp_conn *conn, hp_request *req)
 {
-    begin_phase(conn, req, HP_PHASE_DESCRIBE);
-    if (enter_pipeline(conn) < 0 || hp_prepared_send_closes(conn, req) < 0) {
+    if (hp_phase_begin(conn, req, HP_PHASE_DESCRIBE) < 0 || hp_prepared_send_closes(conn, req) < 0) {
         goto error;
     }
     if (!hp_prepared_is(conn, req->stmt) && hp_prepared_send(conn, req, false) < 0) {
@@ -92,7 +109,7 @@ send_describe(hp_conn *conn, hp_request *req)
         goto error;
     }
     hp_phase_add_step(req, HP_STEP_DESCRIBE);
-    if (hp_phase_send_sync(conn, req) < 0) {
+    if (hp_phase_send_end(conn, req) < 0) {
         goto error;
     }
     hp_conn_flush(conn);
@@ -111,7 +128,7 @@ send_lookup(hp_conn *conn, hp_request *req)
         goto error;
     }
     hp_phase_add_step(req, HP_STEP_LOOKUP);
-    if (hp_phase_send_sync(conn, req) < 0) {
+    if (hp_phase_send_end(conn, req) < 0) {
         goto error;
     }
     hp_conn_flush(conn);
@@ -185,7 +202,7 @@ send_execute(hp_conn *conn, hp_request *req)
         return;
     }
     req->sets_sent = 1;
-    if (hp_phase_send_sync(conn, req) < 0) {
+    if (hp_phase_send_end(conn, req) < 0) {
         goto error;
     }
     hp_conn_flush(conn);
@@ -330,15 +347,19 @@ described(hp_conn *conn, hp_request *req)
     after_binding(conn, req, conn->env->up->described(req, req->result));
 }
 
-static void
-finish_with_failure(hp_conn *conn, hp_request *req)
+void
+hp_phase_finish_with_failure(hp_conn *conn, hp_request *req)
 {
     hp_error err;
     hp_error_clear(&err);
     err.kind = HP_ERR_SERVER;
     err.result = req->failure;
     const char *state = PQresultErrorField(req->failure, PG_DIAG_SQLSTATE);
-    if (state != NULL) {
+    if (state != NULL && strcmp(state, "57014") == 0 && req->piped && conn->probe_due) {
+        hp_error_set(&err, HP_ERR_PIPELINE,
+                     "the request to cancel another statement of the pipeline cancelled this one");
+        snprintf(err.sqlstate, sizeof err.sqlstate, "%s", state);
+    } else if (state != NULL) {
         snprintf(err.sqlstate, sizeof err.sqlstate, "%s", state);
     } else if (hp_is_lack_of_memory(PQresultErrorMessage(req->failure))) {
         hp_error_lack_of_memory(&err, PQresultErrorMessage(req->failure));
@@ -423,11 +444,31 @@ check_columns(hp_conn *conn, hp_request *req)
 }
 
 /* With others in flight libpq only says that the session is active; but where
- * several are, none is in a transaction. */
+ * several share it, none is in a transaction. */
 static bool
 is_outside_transaction(const hp_conn *conn)
 {
     return conn->inflight.count > 1 || PQtransactionStatus(conn->pg) == PQTRANS_IDLE;
+}
+
+static bool
+may_start_over(const hp_conn *conn, const hp_request *req)
+{
+    if (req->retried || req->in_portions || req->open_ended || (req->piped && conn->inflight.count > 1)) {
+        return false; /* in a pipeline what follows may build on it */
+    }
+    return is_outside_transaction(conn);
+}
+
+/* Nothing of the statement's own is wrong: one in front of it was to prepare it too. */
+static void
+finish_unprepared(hp_conn *conn, hp_request *req)
+{
+    hp_error err;
+    hp_error_set(&err, HP_ERR_PIPELINE,
+                 "the statement was not run: preparing it failed in front of it in the pipeline");
+    snprintf(err.sqlstate, sizeof err.sqlstate, "26000");
+    hp_conn_finish(conn, req, &err);
 }
 
 static void
@@ -439,14 +480,18 @@ executed(hp_conn *conn, hp_request *req)
         return;
     }
     if (!is_outdated(req)) {
-        finish_with_failure(conn, req);
+        hp_phase_finish_with_failure(conn, req);
         return;
     }
     const char *state = PQresultErrorField(req->failure, PG_DIAG_SQLSTATE);
     hp_prepared_forget(conn, req->stmt, req->prepare_failed || strcmp(state, "26000") == 0);
-    if (req->retried || req->in_portions || !is_outside_transaction(conn)) {
+    if (!may_start_over(conn, req)) {
         renew_for_others(conn, req);
-        finish_with_failure(conn, req);
+        if (req->piped && strcmp(state, "26000") == 0) {
+            finish_unprepared(conn, req);
+        } else {
+            hp_phase_finish_with_failure(conn, req);
+        }
         return;
     }
     start_over(conn, req);
@@ -455,8 +500,16 @@ executed(hp_conn *conn, hp_request *req)
 static void
 phase_done(hp_conn *conn, hp_request *req)
 {
+    if (req->phase == HP_PHASE_CONTROL) {
+        hp_pipe_control_done(conn, req);
+        return;
+    }
     if (req->abandoned) {
         hp_conn_finish(conn, req, NULL);
+        return;
+    }
+    if (req->open_ended && req->skipped && req->failure == NULL) {
+        hp_pipe_finish_skipped(conn, req);
         return;
     }
     if (req->usage_error) {
@@ -466,7 +519,7 @@ phase_done(hp_conn *conn, hp_request *req)
     switch (req->phase) {
     case HP_PHASE_CLOSE:
         if (req->failure != NULL) {
-            finish_with_failure(conn, req);
+            hp_phase_finish_with_failure(conn, req);
         } else {
             send_script(conn, req);
         }
@@ -474,7 +527,7 @@ phase_done(hp_conn *conn, hp_request *req)
     case HP_PHASE_DESCRIBE:
     case HP_PHASE_LOOKUP:
         if (req->failure != NULL) {
-            finish_with_failure(conn, req);
+            hp_phase_finish_with_failure(conn, req);
         } else if (req->result == NULL) {
             finish_with(conn, req, HP_ERR_INTERNAL, "the server did not describe the statement");
         } else if (req->phase == HP_PHASE_DESCRIBE) {
@@ -490,11 +543,13 @@ phase_done(hp_conn *conn, hp_request *req)
             executed(conn, req);
         }
         break;
+    case HP_PHASE_CONTROL: /* above */
+        break;
     case HP_PHASE_SCRIPT:
         if (req->failure == NULL && req->result == NULL) {
             break_protocol(conn, NO_ANSWER);
         } else if (req->failure != NULL) {
-            finish_with_failure(conn, req);
+            hp_phase_finish_with_failure(conn, req);
         } else if (req->copy != NULL && req->copy->state == HP_COPY_STARTING) {
             finish_with(conn, req, HP_ERR_USAGE, NO_COPY);
         } else {
@@ -507,6 +562,9 @@ phase_done(hp_conn *conn, hp_request *req)
 void
 hp_phase_start(hp_conn *conn, hp_request *req)
 {
+    if (hp_pipe_start(conn, req)) {
+        return;
+    }
     bool is_script = req->kind == HP_REQ_SCRIPT || req->kind == HP_REQ_COPY || req->kind == HP_REQ_INTERNAL;
     if (!is_script && req->stmt->info.kind == HP_SQL_COPY) {
         /* In the extended protocol the server would take the synchronisation
@@ -558,6 +616,7 @@ take_error(hp_conn *conn, hp_request *req, hp_step step, PGresult *res)
     } else if (step == HP_STEP_BEGIN) {
         hp_begin_answered(conn, false);
     }
+    hp_pipe_note_error(conn, req, res);
     if (step != HP_STEP_CLOSE && req->failure == NULL) {
         req->failure = res;
         return;
@@ -601,8 +660,10 @@ take_result(hp_conn *conn, hp_request *req, hp_step step, PGresult *res)
         take_error(conn, req, step, res);
         break;
     case PGRES_PIPELINE_ABORTED:
+        req->skipped = true;
         if (step == HP_STEP_PREPARE) {
             hp_prepared_failed(conn, req->stmt);
+            conn->unnamed = 0;
         } else if (step == HP_STEP_BEGIN) {
             hp_begin_answered(conn, false);
         }

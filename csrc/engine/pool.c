@@ -536,19 +536,31 @@ hp_pool_run_leased(hp_conn *conn, hp_request *req)
     hp_conn_submit(conn, req);
 }
 
+/* In flight, and waited for: the last such. */
+static hp_request *
+last_live(const hp_conn *conn)
+{
+    hp_request *req = conn->state == HP_CONN_READY ? conn->inflight.last : NULL;
+    while (req != NULL && (req->abandoned || req->kind == HP_REQ_INTERNAL)) {
+        req = req->prev;
+    }
+    return req;
+}
+
 /* Another task than the one that released may still wait for them. */
 static void
 withdraw_requests(hp_conn *conn)
 {
     hp_error err;
     hp_error_set(&err, HP_ERR_CLOSED, "the connection was released while the operation was in progress");
+    conn->pipe.open = false;
     while (conn->pending.first != NULL) {
         hp_conn_withdraw(conn, conn->pending.first, &err);
     }
-    if (conn->state == HP_CONN_READY && conn->inflight.first != NULL && !conn->inflight.first->abandoned &&
-        conn->inflight.first->kind != HP_REQ_INTERNAL) {
-        hp_conn_withdraw(conn, conn->inflight.first, &err);
+    for (hp_request *req = last_live(conn); req != NULL; req = last_live(conn)) {
+        hp_conn_withdraw(conn, req, &err);
     }
+    hp_pipe_close(conn);
 }
 
 void

@@ -128,8 +128,8 @@ int
 hp_prepared_send_closes(hp_conn *conn, hp_request *req)
 {
     hp_name_list *list = &conn->to_close;
-    if (list->count == 0) {
-        return 0;
+    if (list->count == 0 || req->open_ended) {
+        return 0; /* inside a segment of a pipeline there is no synchronisation point */
     }
     if (req->stmt != NULL && req->stmt->owned && req->stmt->home == NULL && close_namesakes(conn, req) < 0) {
         return -1;

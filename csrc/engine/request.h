@@ -46,6 +46,8 @@ typedef enum hp_request_kind {
     HP_REQ_BATCH,     /* one statement with `sets` parameter sets, atomic */
     HP_REQ_SCRIPT,    /* a text without parameters, simple protocol: several statements allowed */
     HP_REQ_COPY,      /* a COPY from or to the caller, on a leased connection: copy.h */
+    HP_REQ_BEGIN,     /* the transaction of a pipeline: pipe.h */
+    HP_REQ_END,       /* ... */
     HP_REQ_INTERNAL,  /* the engine's own: session reset, probe after a cancel */
     HP_REQ_GHOST      /* stands for a statement that was moved elsewhere, and takes its answers */
 } hp_request_kind;
@@ -57,7 +59,8 @@ typedef enum hp_phase {
     HP_PHASE_DESCRIBE,
     HP_PHASE_LOOKUP,
     HP_PHASE_EXECUTE,
-    HP_PHASE_SCRIPT
+    HP_PHASE_SCRIPT,
+    HP_PHASE_CONTROL /* BEGIN, END */
 } hp_phase;
 
 /* What an answer of the server belongs to; a phase is a short list of these. */
@@ -70,7 +73,8 @@ typedef enum hp_step {
     HP_STEP_EXECUTE,
     HP_STEP_TEXT, /* what goes along with an execution: transaction control, DECLARE */
     HP_STEP_SYNC,
-    HP_STEP_SCRIPT
+    HP_STEP_SCRIPT,
+    HP_STEP_CONTROL
 } hp_step;
 
 enum { HP_MAX_STEPS = 40 };
@@ -94,11 +98,13 @@ typedef struct hp_request {
     hp_request_state state;
     bool abandoned;
     bool ahead;         /* for later: its caller may run others meanwhile, which wait behind it */
+    bool piped;         /* of a pipeline of the caller's (pipe.h) */
+    bool open_ended;    /* ... and of its transaction: no synchronisation point follows */
     bool describe_only; /* STATEMENT: its description is the answer */
 
     /* what to run */
     hp_stmt *stmt;          /* a reference of its own; NULL for LEASE and INTERNAL */
-    const char *script;     /* SCRIPT, COPY, INTERNAL: NUL-terminated, valid until released */
+    const char *script;     /* SCRIPT, COPY, BEGIN, END, INTERNAL: NUL-terminated, valid until released */
     struct hp_copy *copy;   /* COPY; valid until released */
     const char *declare;    /* CURSOR: DECLARE ... FOR the text of stmt, with its parameters; or NULL */
     const char *fetch;      /* CURSOR: FETCH, MOVE or CLOSE; or NULL */
@@ -126,6 +132,9 @@ typedef struct hp_request {
     bool was_described; /* ... described before this request was */
     bool as_described;  /* its rows can only have the columns that stmt describes */
     bool prepare_failed;
+    bool skipped; /* the server did not run a step, for an error before */
+    bool waits;   /* piped: on conn->pending */
+    bool ending;  /* piped, and abandoned: its end is seen to */
     bool retried;
     bool alone;        /* nothing else was in flight when its phase was sent */
     bool moved;        /* it was under way before, on a session that was lost */

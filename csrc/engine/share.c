@@ -131,6 +131,10 @@ bool
 hp_conn_defer_flush(hp_conn *conn)
 {
     hp_env *env = conn->env;
+    if (conn->pipe.gathering) {
+        conn->pipe.unflushed = true;
+        return true;
+    }
     if (env->corks == 0 || conn->inflight.count < 2) {
         return false; /* the server has nothing to do: send at once */
     }

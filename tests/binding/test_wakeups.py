@@ -70,8 +70,8 @@ async def test_callback_that_raises_goes_to_the_exception_handler_and_harms_no_o
         def fail(_: Any) -> None:
             raise ArithmeticError("in a callback")
 
-        operation.add_done_callback(fail)  # type: ignore[attr-defined]
-        operation.add_done_callback(loop_done.set_result)  # type: ignore[attr-defined]
+        operation.add_done_callback(fail)
+        operation.add_done_callback(loop_done.set_result)
         assert await loop_done is operation
         assert [type(context["exception"]) for context in reported] == [ArithmeticError]
         operation.close()

@@ -459,13 +459,17 @@ driver_check_conn(const hp_pool *pool, const hp_conn *conn)
     REQUIRE(conn->pool == pool && conn->env == &pool->env);
     REQUIRE(conn->state != HP_CONN_CONNECTING || conn->use == HP_USE_OPENING);
     REQUIRE(conn->use != HP_USE_OPENING || conn->state == HP_CONN_CONNECTING || hp_conn_settings(conn) != NULL);
-    REQUIRE(conn->inflight.count <= 1 ||
+    bool piped = conn->inflight.first != NULL && conn->inflight.first->piped;
+    REQUIRE(conn->inflight.count <= 1 || piped ||
             (conn->use == HP_USE_STATEMENT && conn->inflight.count <= conn->env->pipeline + 1));
+    REQUIRE(!conn->pipe.advancing && !conn->pipe.gathering);
     hp_time load = 0;
     for (const hp_request *req = conn->inflight.first; req != NULL; req = req->next) {
         REQUIRE(conn->state == HP_CONN_READY && req->state == HP_REQ_SENT && req->conn == conn);
         REQUIRE(req->step < req->nsteps && (req->step == 0 || req == conn->inflight.first));
-        REQUIRE(conn->inflight.count == 1 || req->kind == HP_REQ_STATEMENT || req->kind == HP_REQ_GHOST);
+        REQUIRE(req->piped == piped);
+        REQUIRE(!piped || req == conn->inflight.last || req->phase == HP_PHASE_EXECUTE || req->kind == HP_REQ_BEGIN);
+        REQUIRE(conn->inflight.count == 1 || piped || req->kind == HP_REQ_STATEMENT || req->kind == HP_REQ_GHOST);
         REQUIRE(req->kind != HP_REQ_GHOST || req->abandoned);
         load += req->load;
     }
