@@ -93,7 +93,11 @@ class ConnectionConfiguration(NamedTuple):
     max_cacheable_statement_size: int
 
 
-class Connection(CopyConnection, ExecutingConnection, ListeningConnection):
+class ConnectionMeta(type):
+    """The class of Connection, under asyncpg's name for it."""
+
+
+class Connection(CopyConnection, ExecutingConnection, ListeningConnection, metaclass=ConnectionMeta):
     """A database session: leased from a pool, or one's own by connect().
 
     ``async with`` closes it at the end, which for a lease means to release it.

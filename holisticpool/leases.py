@@ -10,15 +10,15 @@ from __future__ import annotations
 from typing import Any
 
 from holisticpool import _core
-from holisticpool.connection import Connection, PoolConnectionHolder
+from holisticpool.connection import Connection, ConnectionMeta, PoolConnectionHolder
 
-__all__ = ("PoolAcquireContext", "PoolConnectionHolder", "PoolConnectionProxy")
+__all__ = ("PoolAcquireContext", "PoolConnectionHolder", "PoolConnectionProxy", "PoolConnectionProxyMeta")
 
 # What Pool.acquire() returns.
 PoolAcquireContext = _core.Operation
 
 
-class PoolConnectionProxyMeta(type):
+class PoolConnectionProxyMeta(ConnectionMeta):
     """Every lease of a pool is an instance, released or not; a connection of connect() is none."""
 
     def __instancecheck__(cls, instance: Any) -> bool:

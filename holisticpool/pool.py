@@ -26,6 +26,7 @@ from holisticpool.exceptions import InterfaceError
 from holisticpool.leases import PoolAcquireContext as PoolAcquireContext
 from holisticpool.leases import PoolConnectionHolder as PoolConnectionHolder
 from holisticpool.leases import PoolConnectionProxy as PoolConnectionProxy
+from holisticpool.leases import PoolConnectionProxyMeta as PoolConnectionProxyMeta
 from holisticpool.portions import Sets
 from holisticpool.stream import DEFAULT_PREFETCH, Stream
 from holisticpool.targets import TargetSource

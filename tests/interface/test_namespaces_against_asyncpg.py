@@ -22,9 +22,16 @@ INNER_MODULES = {"compat", "connresource", "introspection", "utils"}
 # Public names of modules that programs import from.
 MODULES = {
     "connect_utils": {"SSLMode", "SSLNegotiation", "SessionAttribute"},
-    "connection": {"Connection", "connect"},
+    "connection": {"Connection", "ConnectionMeta", "connect"},
     "cursor": {"BaseCursor", "Cursor", "CursorFactory", "CursorIterator"},
-    "pool": {"Pool", "PoolAcquireContext", "PoolConnectionHolder", "PoolConnectionProxy", "create_pool"},
+    "pool": {
+        "Pool",
+        "PoolAcquireContext",
+        "PoolConnectionHolder",
+        "PoolConnectionProxy",
+        "PoolConnectionProxyMeta",
+        "create_pool",
+    },  # fmt: skip
     "prepared_stmt": {"PreparedStatement"},
     "protocol": {"Record"},
     "protocol.protocol": {"Record"},
