@@ -24,6 +24,8 @@
     DO(finished)                                                                                                       \
     DO(get_running_loop)                                                                                               \
     DO(ensure_future)                                                                                                  \
+    DO(Task)                                                                                                           \
+    DO(BaseEventLoop)                                                                                                  \
     DO(kw_context)                                                                                                     \
     DO(traceback_globals)                                                                                              \
     DO(str_call_soon)                                                                                                  \
@@ -32,6 +34,8 @@
     DO(str_is_closed)                                                                                                  \
     DO(str_getaddrinfo)                                                                                                \
     DO(str_add_done_callback)                                                                                          \
+    DO(str_stopping)                                                                                                   \
+    DO(str_debug)                                                                                                      \
     DO(str_refill)                                                                                                     \
     DO(str_loop)                                                                                                       \
     DO(str_overridden)                                                                                                 \
@@ -53,6 +57,8 @@ intern_names(hp_binding_state *state)
         {&state->str_is_closed, "is_closed"},
         {&state->str_getaddrinfo, "getaddrinfo"},
         {&state->str_add_done_callback, "add_done_callback"},
+        {&state->str_stopping, "_stopping"},
+        {&state->str_debug, "_debug"},
         {&state->str_loop, "loop"},
         {&state->str_refill, "_refill"},
         {&state->str_overridden, "_overridden"},
@@ -82,10 +88,13 @@ hp_binding_init(PyObject *module, hp_binding_state *state)
 {
     state->get_running_loop = attribute_of("asyncio.events", "_get_running_loop");
     state->ensure_future = attribute_of("asyncio", "ensure_future");
+    state->Task = attribute_of("_asyncio", "Task");
+    state->BaseEventLoop = attribute_of("asyncio", "BaseEventLoop");
     state->kw_context = Py_BuildValue("(s)", "context");
     state->traceback_globals = PyDict_New();
-    if (state->get_running_loop == NULL || state->ensure_future == NULL || state->kw_context == NULL ||
-        state->traceback_globals == NULL || intern_names(state) < 0) {
+    if (state->get_running_loop == NULL || state->ensure_future == NULL || state->Task == NULL ||
+        state->BaseEventLoop == NULL || state->kw_context == NULL || state->traceback_globals == NULL ||
+        intern_names(state) < 0) {
         return -1;
     }
     if (hp_operation_type_init(module, state) < 0 || hp_finished_type_init(module, state) < 0 ||

@@ -518,13 +518,16 @@ static PyObject *
 on_readable(PyObject *self, PyObject *unused)
 {
     PoolObject *pool = (PoolObject *)self;
+    hp_codec_state *codec = &pool->state->codec;
     (void)unused;
     if (pool->generation == hp_fork_generation) {
         pool->thread = PyThread_get_thread_ident();
-        hp_codec_sets_hold(&pool->state->codec);
+        hp_codec_sets_hold(codec);
         hp_pool_run_reactor(pool->engine);
-        hp_wakeup_end_run(pool);
-        hp_codec_sets_let_go(&pool->state->codec);
+        hp_codec_sets_let_go(codec);
+        if (hp_wakeup_end_run(pool) < 0) {
+            return NULL;
+        }
     }
     Py_RETURN_NONE;
 }

@@ -57,6 +57,9 @@ hp_pool_check(PoolObject *pool)
 int
 hp_pool_check_loop(PoolObject *pool)
 {
+    if (pool->resuming && pool->thread == PyThread_get_thread_ident()) {
+        return 0; /* no other loop runs inside a task of asyncio's own, and asking costs a system call before 3.12 */
+    }
     PyObject *running = PyObject_CallNoArgs(pool->state->binding.get_running_loop);
     if (running == NULL) {
         return -1;
@@ -145,6 +148,7 @@ release_parts(PoolObject *self)
     }
     Py_CLEAR(self->loop);
     Py_CLEAR(self->call_soon);
+    Py_CLEAR(self->ready);
     Py_CLEAR(self->record_class);
     Py_CLEAR(self->connection_class);
 }
@@ -224,11 +228,13 @@ pool_init(PyObject *object, PyObject *args, PyObject *kwargs)
     self->loop = Py_NewRef(loop);
     self->record_class = (PyTypeObject *)Py_NewRef(record_class);
     self->connection_class = (PyTypeObject *)Py_NewRef(connection_class);
-    self->call_soon = PyObject_GetAttr(loop, self->state->binding.str_call_soon);
+    if (hp_wakeup_init(self) < 0) {
+        goto error;
+    }
     self->statements = PyDict_New();
     self->type_names = PyDict_New();
     self->registry = hp_registry_new(&self->state->codec);
-    if (self->call_soon == NULL || self->statements == NULL || self->type_names == NULL || self->registry == NULL) {
+    if (self->statements == NULL || self->type_names == NULL || self->registry == NULL) {
         goto error;
     }
     self->engine = hp_pool_new(&config, &hp_loop_callbacks, self);
@@ -250,6 +256,7 @@ pool_traverse(PoolObject *self, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->loop);
     Py_VISIT(self->call_soon);
+    Py_VISIT(self->ready);
     Py_VISIT(self->statements);
     Py_VISIT(self->type_names);
     Py_VISIT(self->record_class);

@@ -35,10 +35,13 @@ typedef struct hp_binding_state {
     PyObject *finished;         /* the awaitable of what needs no waiting */
     PyObject *get_running_loop; /* asyncio.events._get_running_loop */
     PyObject *ensure_future;    /* asyncio.ensure_future */
-    PyObject *kw_context;       /* ("context",) */
+    PyObject *Task;             /* asyncio's, in C */
+    PyObject *BaseEventLoop;
+    PyObject *kw_context; /* ("context",) */
     PyObject *traceback_globals;
     PyObject *str_call_soon, *str_add_reader, *str_remove_reader, *str_is_closed, *str_getaddrinfo,
-        *str_add_done_callback, *str_loop, *str_overridden, *str_execute, *str_own_execute, *str_refill;
+        *str_add_done_callback, *str_stopping, *str_debug, *str_loop, *str_overridden, *str_execute, *str_own_execute,
+        *str_refill;
     PyObject *query_names, *query_methods; /* override.c: tuples */
     void *free_operations;                 /* operation.c: a chain through `pool` */
     int free_count;
@@ -55,6 +58,7 @@ typedef struct PoolObject {
     hp_pool *engine; /* NULL before __init__ */
     PyObject *loop;
     PyObject *call_soon;  /* loop.call_soon, bound */
+    PyObject *ready;      /* wakeup.c: what it has been asked to call, or NULL */
     unsigned long thread; /* in which the loop ran last */
     bool reading;         /* registered with the loop */
     unsigned generation;  /* of forks: another one than now means a child */
@@ -80,6 +84,8 @@ typedef struct PoolObject {
     PyObject *raised;                /* by a callable of the user's at the last opening that failed so, or NULL */
     struct OperationObject *opening; /* borrowed: waits for opened() */
     PyObject *batch;                 /* wake-ups of the run of the reactor that is going on, or NULL */
+    bool batch_is_ours;              /* the loop does not know of it */
+    bool resuming;                   /* the loop is calling wake-ups of a batch */
     PyObject *closing;               /* list of Operations that wait for closed(), or NULL */
 } PoolObject;
 
@@ -343,10 +349,14 @@ PyObject *hp_pipeline_flush(PyObject *object, PyObject *unused);
 
 /* ---- wakeup.c ---- */
 
+/* Find out how to resume tasks in the pool's loop. 0, or -1 with an exception. */
+int hp_wakeup_init(PoolObject *pool);
 /* Have the loop call callback(op) in `context`, soon. Borrows all. */
 void hp_wakeup_schedule(OperationObject *op, PyObject *callback, PyObject *context);
-/* A run of the reactor has ended: what comes later is another batch. */
-void hp_wakeup_end_run(PoolObject *pool);
+/* A run of the reactor has ended, and nothing of the engine is on the stack: resume
+ * the tasks that need not wait for the loop. 0, or -1 with SystemExit or
+ * KeyboardInterrupt. */
+int hp_wakeup_end_run(PoolObject *pool);
 /* Callbacks of others are scheduled now: what comes later runs after them. Are we
  * in the loop's thread? */
 bool hp_wakeup_make_way(PoolObject *pool);

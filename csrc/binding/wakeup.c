@@ -1,13 +1,20 @@
 /*
- * wakeup.c - scheduling the done-callbacks of operations, all that one run of the
- * reactor resolves with a single call of loop.call_soon().
+ * wakeup.c - the done-callbacks of operations: all that one run of the reactor
+ * resolves are called as one batch, by a single loop.call_soon() or, where that is
+ * the same, as soon as the engine is off the stack.
  *
  * What asyncio promises stays: callbacks run in the order in which they were
- * scheduled, each in its own context, none from inside the reader. Between two
- * operations that one run resolves nobody else can schedule anything (the reactor
- * runs no code of the user but type codecs), so a batch takes exactly the place
- * that its members would have had next to each other. What is scheduled outside
- * of a run (a cancellation) goes to call_soon() itself.
+ * scheduled, each in its own context. Between two operations that one run resolves
+ * nobody else can schedule anything (the reactor runs no code of the user but type
+ * codecs), so a batch takes exactly the place that its members would have had next
+ * to each other. What is scheduled outside of a run (a cancellation) goes to
+ * call_soon() itself, and so does what is not the wake-up of a task of asyncio's own.
+ *
+ * A callback that call_soon() is given while the loop has nothing else to call is
+ * the first thing that the loop does next: before what its selector reports then,
+ * and before timers. So nobody can tell whether the batch runs after the reader, or
+ * at its end. Whether the loop has something else to call only asyncio's own loops
+ * say (uvloop's do not), and one that is to stop, or that debugs, calls all itself.
  *
  * An exception of a callback goes to the loop's exception handler, as a handle of
  * asyncio does it; SystemExit and KeyboardInterrupt end the batch, whose rest is
@@ -19,6 +26,67 @@
 
 /* A batch is a list of triples: callback, operation, context. */
 enum { CALLBACK, OPERATION, CONTEXT, TRIPLE };
+
+/* ---- the loop ---- */
+
+/* Does the loop do this with asyncio's own method? */
+static bool
+is_own(PoolObject *pool, const char *name)
+{
+    PyObject *method = PyObject_GetAttrString(pool->loop, name);
+    PyObject *own = method ? PyObject_GetAttrString(pool->state->binding.BaseEventLoop, name) : NULL;
+    bool is = own != NULL && PyMethod_Check(method) && PyMethod_GET_FUNCTION(method) == own;
+    Py_XDECREF(method);
+    Py_XDECREF(own);
+    return is;
+}
+
+int
+hp_wakeup_init(PoolObject *pool)
+{
+    hp_binding_state *binding = &pool->state->binding;
+    pool->call_soon = PyObject_GetAttr(pool->loop, binding->str_call_soon);
+    if (pool->call_soon == NULL) {
+        return -1;
+    }
+    if (PyObject_IsInstance(pool->loop, binding->BaseEventLoop) > 0 && is_own(pool, "call_soon") &&
+        is_own(pool, "_run_once")) {
+        pool->ready = PyObject_GetAttrString(pool->loop, "_ready");
+    }
+    PyErr_Clear(); /* then the loop is asked for each batch, as any other loop */
+    return 0;
+}
+
+static bool
+is_false(PyObject *object, PyObject *name)
+{
+    PyObject *value = PyObject_GetAttr(object, name);
+    int truth = value ? PyObject_IsTrue(value) : -1;
+    Py_XDECREF(value);
+    PyErr_Clear();
+    return truth == 0;
+}
+
+/* Would the loop call next what it is given now? */
+static bool
+is_next(PoolObject *pool)
+{
+    hp_binding_state *binding = &pool->state->binding;
+    bool is_idle = pool->ready != NULL && PyObject_Size(pool->ready) == 0;
+    PyErr_Clear();
+    return is_idle && is_false(pool->loop, binding->str_stopping) && is_false(pool->loop, binding->str_debug);
+}
+
+/* A loop that nests others, as some patch asyncio for, must find each wake-up by
+ * itself; it uses tasks in Python. */
+static bool
+is_wakeup(const PoolObject *pool, PyObject *callback)
+{
+    PyObject *self = PyCFunction_Check(callback) ? PyCFunction_GET_SELF(callback) : NULL;
+    return self != NULL && PyObject_TypeCheck(self, (PyTypeObject *)pool->state->binding.Task);
+}
+
+/* ---- calling ---- */
 
 static int
 call_in_context(PyObject *callback, PyObject *op, PyObject *context)
@@ -129,25 +197,48 @@ run_triples(PyObject *batch)
     return 0;
 }
 
+static int
+run(PyObject *batch)
+{
+    if (PyList_GET_SIZE(batch) == 0) {
+        return 0; /* there was no memory to join it */
+    }
+    PoolObject *pool = ((OperationObject *)PyList_GET_ITEM(batch, OPERATION))->pool;
+    Py_INCREF(pool);
+    hp_env_cork(&pool->engine->env);
+    pool->resuming = true;
+    int rc = run_triples(batch);
+    pool->resuming = false;
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (pool->generation == hp_fork_generation) { /* else the sockets are the parent's */
+        hp_env_uncork(&pool->engine->env);
+    }
+    PyErr_Restore(type, value, traceback);
+    Py_DECREF(pool);
+    return rc;
+}
+
 static PyObject *
 run_batch(PyObject *batch, PyObject *unused)
 {
     (void)unused;
-    PyObject *pool = Py_NewRef(((OperationObject *)PyList_GET_ITEM(batch, OPERATION))->pool);
-    hp_pool *engine = ((PoolObject *)pool)->engine;
-    hp_env_cork(&engine->env);
-    int rc = run_triples(batch);
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    if (((PoolObject *)pool)->generation == hp_fork_generation) { /* else the sockets are the parent's */
-        hp_env_uncork(&engine->env);
-    }
-    PyErr_Restore(type, value, traceback);
-    Py_DECREF(pool);
-    if (rc < 0) {
+    if (run(batch) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
+}
+
+/* ---- gathering ---- */
+
+/* What comes later is another batch. */
+static void
+close_batch(PoolObject *pool)
+{
+    if (pool->batch != NULL && pool->batch_is_ours && schedule_batch(pool, pool->batch) < 0) {
+        PyErr_WriteUnraisable(pool->batch);
+    }
+    Py_CLEAR(pool->batch); /* the loop has it */
 }
 
 static int
@@ -156,7 +247,8 @@ join_batch(OperationObject *op, PyObject *callback, PyObject *context)
     PoolObject *pool = op->pool;
     if (pool->batch == NULL) {
         pool->batch = PyList_New(0);
-        if (pool->batch == NULL || schedule_batch(pool, pool->batch) < 0) {
+        pool->batch_is_ours = is_next(pool);
+        if (pool->batch == NULL || (!pool->batch_is_ours && schedule_batch(pool, pool->batch) < 0)) {
             Py_CLEAR(pool->batch);
             return -1;
         }
@@ -174,9 +266,10 @@ void
 hp_wakeup_schedule(OperationObject *op, PyObject *callback, PyObject *context)
 {
     int rc;
-    if (op->pool->engine->in_run) {
+    if (op->pool->engine->in_run && is_wakeup(op->pool, callback)) {
         rc = join_batch(op, callback, context);
     } else {
+        close_batch(op->pool);
         PyObject *args[] = {callback, (PyObject *)op, context};
         rc = call_soon(op->pool, args, 2, op->pool->state->binding.kw_context);
     }
@@ -185,15 +278,23 @@ hp_wakeup_schedule(OperationObject *op, PyObject *callback, PyObject *context)
     }
 }
 
-void
+int
 hp_wakeup_end_run(PoolObject *pool)
 {
-    Py_CLEAR(pool->batch); /* the loop has it */
+    PyObject *batch = pool->batch_is_ours ? pool->batch : NULL;
+    if (batch == NULL) {
+        close_batch(pool);
+        return 0;
+    }
+    pool->batch = NULL;
+    int rc = run(batch);
+    Py_DECREF(batch);
+    return rc;
 }
 
 bool
 hp_wakeup_make_way(PoolObject *pool)
 {
-    hp_wakeup_end_run(pool);
+    close_batch(pool);
     return is_here(pool);
 }
