@@ -45,6 +45,7 @@ pop_free(hp_record_state *state, Py_ssize_t n)
     RecordObject *self = (RecordObject *)state->free[n];
     state->free[n] = (PyObject *)self->desc;
     state->free_bytes -= bytes_of(n);
+    state->free_count[n]--;
     return self;
 }
 
@@ -65,14 +66,14 @@ take_free(hp_record_state *state, Py_ssize_t n)
 static bool
 evict_other(hp_record_state *state, Py_ssize_t n)
 {
-    for (int tried = 0; tried < HP_RECORD_FREE_LENGTHS; tried++) {
-        if (state->evict != n && state->free[state->evict] != NULL) {
-            PyObject_GC_Del(pop_free(state, state->evict));
-            return true;
-        }
+    if (state->free_bytes == state->free_count[n] * bytes_of(n)) {
+        return false;
+    }
+    while (state->evict == n || state->free[state->evict] == NULL) {
         state->evict = (state->evict + 1) % HP_RECORD_FREE_LENGTHS;
     }
-    return false;
+    PyObject_GC_Del(pop_free(state, state->evict));
+    return true;
 }
 
 /* Keep the memory of a dead Record, whose members are released; false: full. The
@@ -80,7 +81,7 @@ evict_other(hp_record_state *state, Py_ssize_t n)
 static bool
 keep_free(hp_record_state *state, RecordObject *self, Py_ssize_t n)
 {
-    if (n >= HP_RECORD_FREE_LENGTHS) {
+    if (n >= HP_RECORD_FREE_LENGTHS || state->closed) {
         return false;
     }
     while (state->free_bytes + bytes_of(n) > HP_RECORD_FREE_BYTES) {
@@ -91,6 +92,7 @@ keep_free(hp_record_state *state, RecordObject *self, Py_ssize_t n)
     self->desc = (RecordDescObject *)state->free[n];
     state->free[n] = (PyObject *)self;
     state->free_bytes += bytes_of(n);
+    state->free_count[n]++;
     return true;
 }
 
@@ -102,7 +104,7 @@ drop_free(hp_record_state *state)
             PyObject_GC_Del(pop_free(state, n));
         }
     }
-    state->free_bytes = HP_RECORD_FREE_BYTES; /* nothing is put there any more */
+    state->closed = true;
 }
 
 static RecordObject *

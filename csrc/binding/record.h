@@ -24,8 +24,10 @@ typedef struct hp_record_state {
     PyTypeObject *RecordIterType;
     PyTypeObject *RecordItemsType;
     PyObject *free[HP_RECORD_FREE_LENGTHS]; /* memory, no objects: heads of lists by length */
-    Py_ssize_t free_bytes;
-    int evict; /* the length to evict first where they are full */
+    Py_ssize_t free_bytes;                  /* of all */
+    Py_ssize_t free_count[HP_RECORD_FREE_LENGTHS];
+    bool closed; /* nothing is kept any more */
+    int evict;   /* the length to evict first where they are full */
 } hp_record_state;
 
 int hp_record_init(PyObject *module, hp_record_state *state);

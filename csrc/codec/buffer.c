@@ -6,14 +6,10 @@
  * keep offsets, not addresses.
  */
 #include "codec/codec.h"
-#include "codec/wire.h"
 
 #include <string.h>
 
 enum { FIRST_CAPACITY_BYTES = 256 };
-
-/* PostgreSQL refuses a message of 1 GiB or more. */
-static const Py_ssize_t MAX_BYTES = (Py_ssize_t)0x3FFFFFFF;
 
 static int
 grow(hp_buf *buf, Py_ssize_t needed)
@@ -33,9 +29,9 @@ grow(hp_buf *buf, Py_ssize_t needed)
 }
 
 char *
-hp_buf_reserve(hp_buf *buf, Py_ssize_t more)
+hp_buf_make_room(hp_buf *buf, Py_ssize_t more)
 {
-    if (more > MAX_BYTES - (buf->len - buf->mark)) {
+    if (more > HP_BUF_MAX_BYTES - (buf->len - buf->mark)) {
         PyErr_SetString(PyExc_ValueError, "too long: PostgreSQL takes less than 1 GiB");
         return NULL;
     }
@@ -58,42 +54,6 @@ hp_buf_append(hp_buf *buf, const void *data, Py_ssize_t len)
         memcpy(p, data, (size_t)len);
     }
     buf->len += len;
-    return 0;
-}
-
-int
-hp_buf_put_int16(hp_buf *buf, int16_t value)
-{
-    char *p = hp_buf_reserve(buf, 2);
-    if (p == NULL) {
-        return -1;
-    }
-    hp_set_u16(p, (uint16_t)value);
-    buf->len += 2;
-    return 0;
-}
-
-int
-hp_buf_put_int32(hp_buf *buf, int32_t value)
-{
-    char *p = hp_buf_reserve(buf, 4);
-    if (p == NULL) {
-        return -1;
-    }
-    hp_set_u32(p, (uint32_t)value);
-    buf->len += 4;
-    return 0;
-}
-
-int
-hp_buf_put_int64(hp_buf *buf, int64_t value)
-{
-    char *p = hp_buf_reserve(buf, 8);
-    if (p == NULL) {
-        return -1;
-    }
-    hp_set_u64(p, (uint64_t)value);
-    buf->len += 8;
     return 0;
 }
 

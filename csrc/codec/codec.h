@@ -30,6 +30,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "codec/wire.h"
+
 typedef uint32_t hp_oid;
 
 /* ---- buffer: parameters of one statement, one after another ---- */
@@ -41,14 +43,63 @@ typedef struct hp_buf {
     Py_ssize_t mark; /* where the message being written starts: what its limit of 1 GiB is counted from */
 } hp_buf;
 
+/* PostgreSQL refuses a message of 1 GiB or more. */
+enum { HP_BUF_MAX_BYTES = 0x3FFFFFFF };
+
+/* What hp_buf_reserve() does where there is no room. */
+char *hp_buf_make_room(hp_buf *buf, Py_ssize_t more);
+
 /* Make room for `more` bytes and return where they start (len is NOT moved);
  * NULL with MemoryError, or with ValueError past 1 GiB - 1 from the mark, the
  * largest message that PostgreSQL takes. */
-char *hp_buf_reserve(hp_buf *buf, Py_ssize_t more);
+static inline char *
+hp_buf_reserve(hp_buf *buf, Py_ssize_t more)
+{
+    if (buf->data == NULL || more > buf->cap - buf->len || more > HP_BUF_MAX_BYTES - (buf->len - buf->mark)) {
+        return hp_buf_make_room(buf, more);
+    }
+    return buf->data + buf->len;
+}
+
 int hp_buf_append(hp_buf *buf, const void *data, Py_ssize_t len);
-int hp_buf_put_int16(hp_buf *buf, int16_t value); /* network byte order */
-int hp_buf_put_int32(hp_buf *buf, int32_t value);
-int hp_buf_put_int64(hp_buf *buf, int64_t value);
+
+/* In network byte order. */
+static inline int
+hp_buf_put_int16(hp_buf *buf, int16_t value)
+{
+    char *p = hp_buf_reserve(buf, 2);
+    if (p == NULL) {
+        return -1;
+    }
+    hp_set_u16(p, (uint16_t)value);
+    buf->len += 2;
+    return 0;
+}
+
+static inline int
+hp_buf_put_int32(hp_buf *buf, int32_t value)
+{
+    char *p = hp_buf_reserve(buf, 4);
+    if (p == NULL) {
+        return -1;
+    }
+    hp_set_u32(p, (uint32_t)value);
+    buf->len += 4;
+    return 0;
+}
+
+static inline int
+hp_buf_put_int64(hp_buf *buf, int64_t value)
+{
+    char *p = hp_buf_reserve(buf, 8);
+    if (p == NULL) {
+        return -1;
+    }
+    hp_set_u64(p, (uint64_t)value);
+    buf->len += 8;
+    return 0;
+}
+
 void hp_buf_free(hp_buf *buf);
 
 /* ---- codec ---- */
