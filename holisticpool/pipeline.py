@@ -106,11 +106,12 @@ class PipelineResult(Generic[_T]):
     def _start(self, operation: _core.Operation[_T]) -> None:
         try:
             operation._start_ahead()
+            operation.add_done_callback(self._take)
         except Exception as error:
+            operation.close()
             self._end(None, _of_caller(error))
         else:
             self._operation = operation
-            operation.add_done_callback(self._take)
 
     def _take(self, operation: _core.Operation[_T]) -> None:
         if self._done:
@@ -191,9 +192,8 @@ class PipelineTransaction:
         end = pipeline._control("ROLLBACK" if self._failures else "COMMIT", None, begins=False)
         error: Exception | None = None
         try:
-            status = await end
-            if status == "COMMIT" and not self._failures:
-                return
+            if await end == "COMMIT":
+                return  # also where the time of a statement was up when COMMIT had been sent, and came too late
             error = InterfaceError("the transaction was rolled back: the server answered COMMIT with ROLLBACK")
         except Exception as failure:
             error = _of_caller(failure)

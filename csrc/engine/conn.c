@@ -572,7 +572,6 @@ hp_conn_receive(hp_conn *conn)
     }
     conn->in_receive = true;
     conn->pipe.gathering = conn->pipe.open;
-    hp_pipe_go_on(conn);
     while (conn->state == HP_CONN_READY && conn->inflight.first != NULL) {
         if (conn->copy_out && !drop_copy_rows(conn)) {
             break;
@@ -597,6 +596,7 @@ hp_conn_receive(hp_conn *conn)
             hp_pipe_go_on(conn);
         }
     }
+    hp_pipe_go_on(conn); /* the socket may take more, and code of the user's may have queued or left something */
     conn->in_receive = conn->pipe.gathering = false;
     if (conn->state != HP_CONN_READY) {
         return;

@@ -300,7 +300,7 @@ void
 hp_pool_session_ready(hp_conn *conn, const hp_error *err)
 {
     hp_error own;
-    if (err == NULL && conn->state == HP_CONN_READY && hp_conn_is_free(conn)) {
+    if (err == NULL && conn->state == HP_CONN_READY && hp_conn_is_free(conn) && !conn->pipe.open) {
         conn->use = HP_USE_SETTLING;
         hp_prepared_drop_owned(conn);
         conn->touched = conn->prepares = false; /* what the hook has set up is the session's normal state */

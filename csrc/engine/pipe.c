@@ -281,8 +281,7 @@ hp_pipe_start(hp_conn *conn, hp_request *req)
         return false;
     }
     if (req->kind == HP_REQ_END && (conn->pipe.failed || req->abandoned)) {
-        sql = ROLLBACK;
-        conn->pipe.failed = true;
+        sql = ROLLBACK; /* which its tag tells */
     }
     if (hp_phase_begin(conn, req, HP_PHASE_CONTROL) < 0) {
         goto error;
@@ -344,7 +343,7 @@ hp_pipe_control_done(hp_conn *conn, hp_request *req)
     }
     if (req->failure != NULL) {
         hp_phase_finish_with_failure(conn, req);
-    } else if (req->skipped || (req->kind == HP_REQ_END && conn->pipe.failed)) {
+    } else if (req->skipped) {
         hp_pipe_finish_skipped(conn, req);
     } else {
         hp_conn_finish(conn, req, NULL);

@@ -17,7 +17,8 @@
  *     no --BEGIN is sent--> unsynced --END is sent--> no
  *                              |
  *                              +-- failed: one was refused, failed, or abandoned: what
- *                                  follows is not sent, and END rolls back
+ *                                  follows is not sent, and END rolls back, whatever it
+ *                                  is to do; its tag says what it did
  *
  * Behind END nothing is sent before its answer: where the transaction is still there,
  * the session rolls it back (`rollback_due`). A segment whose caller is gone without

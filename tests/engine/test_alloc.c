@@ -356,6 +356,51 @@ test_cancelling(void)
     at_every_point(cancel_scenario);
 }
 
+static call *
+piped(hp_conn *conn, hp_request_kind kind, const char *sql, bool open_ended)
+{
+    call *c = driver_call(d, kind, sql);
+    c->req->piped = c->req->ahead = true;
+    c->req->open_ended = open_ended;
+    return run_leased(conn, c);
+}
+
+static void
+pipe_scenario(void)
+{
+    hp_pool_config config = driver_config(1, 1);
+    if (new_pool(&config) == NULL) {
+        return;
+    }
+    hp_conn *conn = open_pool() ? try_lease() : NULL;
+    if (conn != NULL) {
+        hp_pipe_open(conn);
+        call *a = piped(conn, HP_REQ_STATEMENT, "SELECT 1", false);
+        piped(conn, HP_REQ_BEGIN, "BEGIN", true);
+        piped(conn, HP_REQ_STATEMENT, "SELECT 1", true);
+        piped(conn, HP_REQ_STATEMENT, "SELECT 2", true);
+        call *end = piped(conn, HP_REQ_END, "COMMIT", false);
+        hp_pipe_flush(conn);
+        wait_for(a);
+        wait_for(end);
+        piped(conn, HP_REQ_BEGIN, "BEGIN", true);
+        call *slow = piped(conn, HP_REQ_STATEMENT, "SELECT pg_sleep(100)", true);
+        hp_pipe_flush(conn);
+        leave(slow);
+        hp_pipe_close(conn);
+        hp_pool_release(conn);
+        driver_check(d);
+        wait_for(slow);
+    }
+    end_pool();
+}
+
+static void
+test_pipelines(void)
+{
+    at_every_point(pipe_scenario);
+}
+
 static void
 named_scenario(void)
 {
@@ -394,6 +439,7 @@ static const harness_case WITH_SERVER[] = {
     CASE(test_opening_and_single_statements),
     CASE(test_leases_batches_and_resets),
     CASE(test_cancelling),
+    CASE(test_pipelines),
     CASE(test_names),
 };
 
