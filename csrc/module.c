@@ -36,6 +36,7 @@
     DO(str_add_done_callback)                                                                                          \
     DO(str_stopping)                                                                                                   \
     DO(str_debug)                                                                                                      \
+    DO(str_thread_id)                                                                                                  \
     DO(str_refill)                                                                                                     \
     DO(str_loop)                                                                                                       \
     DO(str_overridden)                                                                                                 \
@@ -59,6 +60,7 @@ intern_names(hp_binding_state *state)
         {&state->str_add_done_callback, "add_done_callback"},
         {&state->str_stopping, "_stopping"},
         {&state->str_debug, "_debug"},
+        {&state->str_thread_id, "_thread_id"},
         {&state->str_loop, "loop"},
         {&state->str_refill, "_refill"},
         {&state->str_overridden, "_overridden"},

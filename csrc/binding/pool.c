@@ -57,8 +57,8 @@ hp_pool_check(PoolObject *pool)
 int
 hp_pool_check_loop(PoolObject *pool)
 {
-    if (pool->resuming && pool->thread == PyThread_get_thread_ident()) {
-        return 0; /* no other loop runs inside a task of asyncio's own, and asking costs a system call before 3.12 */
+    if (hp_wakeup_loop_runs_here(pool)) {
+        return 0;
     }
     PyObject *running = PyObject_CallNoArgs(pool->state->binding.get_running_loop);
     if (running == NULL) {

@@ -40,8 +40,8 @@ typedef struct hp_binding_state {
     PyObject *kw_context; /* ("context",) */
     PyObject *traceback_globals;
     PyObject *str_call_soon, *str_add_reader, *str_remove_reader, *str_is_closed, *str_getaddrinfo,
-        *str_add_done_callback, *str_stopping, *str_debug, *str_loop, *str_overridden, *str_execute, *str_own_execute,
-        *str_refill;
+        *str_add_done_callback, *str_stopping, *str_debug, *str_thread_id, *str_loop, *str_overridden, *str_execute,
+        *str_own_execute, *str_refill;
     PyObject *query_names, *query_methods; /* override.c: tuples */
     void *free_operations;                 /* operation.c: a chain through `pool` */
     int free_count;
@@ -351,6 +351,9 @@ PyObject *hp_pipeline_flush(PyObject *object, PyObject *unused);
 
 /* Find out how to resume tasks in the pool's loop. 0, or -1 with an exception. */
 int hp_wakeup_init(PoolObject *pool);
+/* Is the pool's loop known to be the one that is running in this thread? Costs less
+ * than asking asyncio, which before CPython 3.12 makes a system call each time. */
+bool hp_wakeup_loop_runs_here(PoolObject *pool);
 /* Have the loop call callback(op) in `context`, soon. Borrows all. */
 void hp_wakeup_schedule(OperationObject *op, PyObject *callback, PyObject *context);
 /* A run of the reactor has ended, and nothing of the engine is on the stack: resume
