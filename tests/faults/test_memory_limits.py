@@ -5,6 +5,7 @@ In a process of its own, whose address space is limited for the time of one stat
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -69,5 +70,7 @@ def test_value_that_memory_does_not_suffice_for_fails_and_the_pool_goes_on(dsn: 
     script = f"import sys; sys.path.insert(0, {package!r})\n{_SCRIPT}"
     # A blocked loop would be seen here.
     command = [sys.executable, "-c", script, dsn, way]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd="/")
+    # glibc reserves address space for each thread's memory, and takes it when there is no other to be had.
+    environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd="/", env=environment)
     assert done.returncode == 0, done.stderr
