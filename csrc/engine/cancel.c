@@ -68,6 +68,10 @@ on_begin(hp_timer *timer, hp_time now)
 {
     hp_cancel *cancel = CANCEL_OF(timer, begin);
     (void)now;
+    if (hp_pipe_runs_innocent(cancel->conn)) {
+        over(cancel, true); /* what was meant has ended meanwhile */
+        return;
+    }
     if (!PQcancelStart(cancel->pg) ||
         hp_reactor_watch(&cancel->conn->env->reactor, &cancel->watch, PQcancelSocket(cancel->pg), HP_WRITE) < 0) {
         over(cancel, false);

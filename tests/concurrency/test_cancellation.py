@@ -100,6 +100,19 @@ async def copy_out(pool: holisticpool.Pool, chance: random.Random, i: int) -> No
     assert rows == count
 
 
+async def pipeline(pool: holisticpool.Pool, chance: random.Random, i: int) -> None:
+    async with pool.acquire() as connection, connection.pipeline() as pipe:
+        before = pipe.fetchval("SELECT $1::int + 7 FROM pg_sleep($2)", i, chance.random() * 0.002)
+        async with pipe.transaction():
+            pipe.execute("INSERT INTO cancelled VALUES ($1)", -i)
+            if chance.random() < 0.5:
+                assert await pipe.fetchval("SELECT $1::int + 8 FROM pg_sleep(0.001)", i) == i + 8
+            pipe.execute("INSERT INTO cancelled VALUES ($1)", i)
+        results = [pipe.fetchval("SELECT $1::int", n) for n in range(20)]
+        assert await before == i + 7
+    assert [await result for result in results] == list(range(20))
+
+
 VICTIMS: list[Victim] = [
     fetch,
     fetch_new_text,
@@ -111,6 +124,7 @@ VICTIMS: list[Victim] = [
     with_timeout,
     copy_in,
     copy_out,
+    pipeline,
 ]
 
 

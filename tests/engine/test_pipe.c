@@ -287,6 +287,28 @@ test_a_running_statement_that_was_left_is_cancelled_and_the_next_runs(void)
 }
 
 static void
+test_one_that_the_cancel_request_for_another_hits_is_told_so(void)
+{
+    char sql[64];
+    set_up();
+    snprintf(sql, sizeof sql, "SELECT pg_cancel_backend(%d)", PQbackendPID(conn->pg));
+    know("SELECT pg_sleep(600)");
+    call *a = piped("SELECT pg_sleep(600)", false);
+    hp_pipe_flush(conn);
+    conn->probe_due = true; /* as if one had been sent for what was in front of it */
+    while (a->req != NULL) {
+        must(run_leased(other, script(d, sql)));
+        driver_step(d, 1);
+    }
+    CHECK_INT(a->err.kind, HP_ERR_PIPELINE);
+    CHECK_TEXT(a->err.sqlstate, "57014");
+    call *b = piped("SELECT 7::text", false);
+    finish();
+    CHECK_TEXT(must(b)->value, "7");
+    tear_down();
+}
+
+static void
 test_one_that_was_not_sent_is_never_run(void)
 {
     set_up();
@@ -457,6 +479,7 @@ static const harness_case TESTS[] = {
     CASE(test_a_statement_that_was_left_dooms_its_transaction),
     CASE(test_one_left_behind_commit_changes_nothing_that_was_told),
     CASE(test_a_running_statement_that_was_left_is_cancelled_and_the_next_runs),
+    CASE(test_one_that_the_cancel_request_for_another_hits_is_told_so),
     CASE(test_one_that_was_not_sent_is_never_run),
     CASE(test_a_transaction_that_nobody_ended_is_rolled_back),
     CASE(test_a_released_lease_withdraws_what_is_queued),
