@@ -4,6 +4,7 @@
  */
 #include "module.h"
 
+#include "binding/awaitable_method.h"
 #include "binding/copy.h"
 #include "engine/conninfo.h"
 #include "engine/sqlscan.h"
@@ -18,6 +19,7 @@
     DO(PreparedType)                                                                                                   \
     DO(RowsType)                                                                                                       \
     DO(ReadyType)                                                                                                      \
+    DO(AwaitableMethodType)                                                                                            \
     DO(OperationType)                                                                                                  \
     DO(CopyType)                                                                                                       \
     DO(FinishedType)                                                                                                   \
@@ -100,9 +102,10 @@ hp_binding_init(PyObject *module, hp_binding_state *state)
         return -1;
     }
     if (hp_operation_type_init(module, state) < 0 || hp_finished_type_init(module, state) < 0 ||
-        hp_prepared_type_init(module, state) < 0 || hp_rows_type_init(module, state) < 0 ||
-        hp_copy_type_init(module, state) < 0 || hp_connection_type_init(module, state) < 0 ||
-        hp_override_init(state) < 0 || hp_pool_type_init(module, state) < 0) {
+        hp_awaitable_method_type_init(module, state) < 0 || hp_prepared_type_init(module, state) < 0 ||
+        hp_rows_type_init(module, state) < 0 || hp_copy_type_init(module, state) < 0 ||
+        hp_connection_type_init(module, state) < 0 || hp_override_init(state) < 0 ||
+        hp_pool_type_init(module, state) < 0) {
         return -1;
     }
     return 0;

@@ -482,6 +482,9 @@ class PreparedStatement:
         params: Mapping[str, Any] | None = None,
     ) -> Operation[Any]: ...
 
+class AwaitableMethod:
+    """A method in C that stands for a coroutine function; awaitables.py marks it as one."""
+
 class Copy:
     """One COPY of a connection. Made by a Connection only.
 

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from holisticpool import _core
+from holisticpool.awaitables import awaited
 from holisticpool.check import FORMATS, PIPELINE_OFF, UNSET, RowForm, Unset, check_rows
 from holisticpool.conninfo import ConnectConfig, Password, connect_config
 from holisticpool.copy import CopyConnection
@@ -256,6 +257,7 @@ class Connection(CopyConnection, ExecutingConnection, ListeningConnection, metac
         self._check_open("stream")
         return Stream(query, args, prefetch, timeout, record_class, rows, params).of_connection(self)
 
+    @awaited
     def fetchmany(
         self,
         query: str,
@@ -276,6 +278,7 @@ class Connection(CopyConnection, ExecutingConnection, ListeningConnection, metac
             args,
         )
 
+    @awaited
     def close(self, *, timeout: float | None = None) -> _core.Operation[None]:
         """Close the session; a lease is released to its pool instead."""
         if self._release_hook is not None:

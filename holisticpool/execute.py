@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from holisticpool import _core
+from holisticpool.awaitables import awaited
 from holisticpool.portions import Sets, run_sets
 
 __all__ = ("ExecutingConnection",)
@@ -54,6 +55,7 @@ class ExecutingConnection(_core.Connection):
 
     _own_executemany = _executemany
 
+    @awaited
     def executemany(self, command: str, args: Sets, *, timeout: float | None = None) -> _core.Operation[None]:
         """Execute *command* for each sequence of arguments in *args*: all of them, or none.
 

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 from holisticpool import _core
+from holisticpool.awaitables import awaited
 from holisticpool.check import UNSET, Unset
 from holisticpool.connection import Connection
 from holisticpool.exceptions import InterfaceError, InterfaceWarning
@@ -63,6 +64,7 @@ class HookedPool(Pool):
         """A lease on which the setup coroutine has run; ``await`` it or use ``async with``."""
         return cast("_core.Operation[Connection]", _Acquire(self, timeout))
 
+    @awaited
     def release(self, connection: Connection, *, timeout: float | None = None) -> _core.Operation[None]:
         """Run the reset coroutine and give the lease back.
 

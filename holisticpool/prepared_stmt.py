@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from holisticpool import _core
+from holisticpool.awaitables import awaited
 from holisticpool.check import RowForm, check_rows
 from holisticpool.cursor import CursorFactory
 from holisticpool.portions import Sets, run_sets
@@ -81,10 +82,12 @@ class PreparedStatement(_core.PreparedStatement):
         self._check("get_attributes")
         return self._attributes
 
+    @awaited
     def executemany(self, args: Sets, *, timeout: float | None = None) -> _core.Operation[None]:
         """Execute the statement for each sequence of arguments in *args*; see Connection.executemany()."""
         return run_sets(lambda sets: super(PreparedStatement, self).executemany(sets, timeout=timeout), args)
 
+    @awaited
     def fetchmany(
         self, args: Sets, *, timeout: float | None = None, rows: RowForm | None = None
     ) -> _core.Operation[list[Any]]:

@@ -11,6 +11,7 @@
 #include "module.h"
 
 #include "binding/attributes.h"
+#include "binding/awaitable_method.h"
 #include "binding/copy.h"
 #include "binding/listeners.h"
 #include "engine/begin.h"
@@ -681,9 +682,16 @@ static PyType_Spec connection_spec = {
     .slots = connection_slots,
 };
 
+/* ... that stand for coroutine functions. */
+static const char *const AWAITED[] = {"fetch",       "fetchrow",  "fetchval", "execute",
+                                      "executemany", "fetchmany", "close",    NULL};
+
 int
 hp_connection_type_init(PyObject *module, hp_binding_state *state)
 {
     state->ConnectionType = (PyTypeObject *)PyType_FromModuleAndSpec(module, &connection_spec, NULL);
-    return state->ConnectionType ? PyModule_AddType(module, state->ConnectionType) : -1;
+    if (state->ConnectionType == NULL || hp_awaitable_methods(state, state->ConnectionType, AWAITED) < 0) {
+        return -1;
+    }
+    return PyModule_AddType(module, state->ConnectionType);
 }

@@ -8,6 +8,7 @@
 #include "module.h"
 
 #include "binding/attributes.h"
+#include "binding/awaitable_method.h"
 #include "binding/listeners.h"
 #include "engine/conninfo.h"
 #include "engine/route.h"
@@ -835,9 +836,15 @@ static PyType_Spec pool_spec = {
     .slots = pool_slots,
 };
 
+/* ... that stand for coroutine functions. */
+static const char *const AWAITED[] = {"fetch", "fetchrow", "fetchval", "execute", "release", NULL};
+
 int
 hp_pool_type_init(PyObject *module, hp_binding_state *state)
 {
     state->PoolType = (PyTypeObject *)PyType_FromModuleAndSpec(module, &pool_spec, NULL);
-    return state->PoolType ? PyModule_AddType(module, state->PoolType) : -1;
+    if (state->PoolType == NULL || hp_awaitable_methods(state, state->PoolType, AWAITED) < 0) {
+        return -1;
+    }
+    return PyModule_AddType(module, state->PoolType);
 }

@@ -12,6 +12,8 @@
  */
 #include "module.h"
 
+#include "binding/awaitable_method.h"
+
 #include "engine/prepared.h"
 
 #include <string.h>
@@ -416,9 +418,15 @@ static PyType_Spec prepared_spec = {
     .slots = prepared_slots,
 };
 
+/* ... that stand for coroutine functions. */
+static const char *const AWAITED[] = {"fetch", "fetchrow", "fetchval", "executemany", "fetchmany", NULL};
+
 int
 hp_prepared_type_init(PyObject *module, hp_binding_state *state)
 {
     state->PreparedType = (PyTypeObject *)PyType_FromModuleAndSpec(module, &prepared_spec, NULL);
-    return state->PreparedType ? PyModule_AddType(module, state->PreparedType) : -1;
+    if (state->PreparedType == NULL || hp_awaitable_methods(state, state->PreparedType, AWAITED) < 0) {
+        return -1;
+    }
+    return PyModule_AddType(module, state->PreparedType);
 }

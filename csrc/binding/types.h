@@ -32,6 +32,7 @@ typedef struct hp_binding_state {
     PyTypeObject *OperationType;
     PyTypeObject *CopyType;
     PyTypeObject *FinishedType;
+    PyTypeObject *AwaitableMethodType;
     PyObject *finished;         /* the awaitable of what needs no waiting */
     PyObject *get_running_loop; /* asyncio.events._get_running_loop */
     PyObject *ensure_future;    /* asyncio.ensure_future */
