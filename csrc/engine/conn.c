@@ -590,13 +590,16 @@ hp_conn_receive(hp_conn *conn)
                 break;
             }
         }
-        bool is_end = res == NULL || PQresultStatus(res) == PGRES_PIPELINE_SYNC;
+        bool goes_on = conn->inflight.first->piped && (res == NULL || PQresultStatus(res) == PGRES_PIPELINE_SYNC);
         hp_phase_answer(conn, conn->inflight.first, res);
-        if (is_end) {
+        if (goes_on) {
             hp_pipe_go_on(conn);
         }
     }
-    hp_pipe_go_on(conn); /* the socket may take more, and code of the user's may have queued or left something */
+    if (conn->pipe.open || conn->pending.first != NULL ||
+        (conn->inflight.first != NULL && conn->inflight.first->piped)) {
+        hp_pipe_go_on(conn); /* the socket may take more, and code of the user's may have queued or left something */
+    }
     conn->in_receive = conn->pipe.gathering = false;
     if (conn->state != HP_CONN_READY) {
         return;
