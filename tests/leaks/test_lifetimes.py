@@ -20,10 +20,17 @@ from holisticpool import Connection, Pool, Record, _core, exceptions
 EXIT_TIMEOUT_S = 60
 
 
+# In development mode asyncio warns of steps that take long, as on a machine that is busy.
+NO_SLOW_STEPS = """
+import logging
+logging.getLogger("asyncio").addFilter(lambda record: " took " not in record.getMessage())
+"""
+
+
 def run_python(code: str, dsn: str) -> subprocess.CompletedProcess[str]:
     """Run a program in an interpreter of its own; `dsn` is its first argument."""
     return subprocess.run(
-        [sys.executable, "-X", "dev", "-c", textwrap.dedent(code), dsn],
+        [sys.executable, "-X", "dev", "-c", NO_SLOW_STEPS + textwrap.dedent(code), dsn],
         capture_output=True,
         text=True,
         timeout=EXIT_TIMEOUT_S,
