@@ -2,7 +2,7 @@
 
 One connection at work, the other drivers idle; each chore once a round, of all drivers before the next round begins,
 and of PostgreSQL's own programs (bench/floors.py). For a server of our own it is also seen how long the session's
-process in the server worked: a driver's time cannot be less.
+process in the server had work, and so did not wait for the driver.
 """
 
 from __future__ import annotations

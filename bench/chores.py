@@ -1,7 +1,7 @@
 """Work other than one query at a time, through asyncpg's interface, inside a driver's own process.
 
 Each chore prepares what it needs before the clock starts, does its work once, and says how long that took, and for how
-much of that the session's process in the server worked. `count` is how much of it: rows, queries or transactions.
+much of that the session's process in the server had work. `count` is how much of it: rows, queries or transactions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NS_PER_SECOND = 1_000_000_000
 
 @dataclass(frozen=True)
 class Taken:
-    """`server_seconds`: for so long had the session's process a processor; None where that cannot be told."""
+    """`server_seconds`: for so long had the session's process something to do; None where that cannot be told."""
 
     seconds: float
     server_seconds: float | None
@@ -42,11 +42,12 @@ class Clock:
 
 
 def _worked_ns(pid: int) -> int | None:
-    """The time on a processor of a process of this machine, as Linux counts it."""
+    """What Linux has counted for a process of this machine: its time on a processor, and waiting for one."""
     try:
-        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
+        on_processor, waiting, _slices = Path(f"/proc/{pid}/schedstat").read_text().split()
     except OSError:
         return None
+    return int(on_processor) + int(waiting)
 
 
 Chore = Callable[[Any, int, str], Awaitable[Taken]]
