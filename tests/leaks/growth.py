@@ -56,7 +56,7 @@ def _measure() -> dict[str, int]:
 _TOLERATED = {"gc objects": 0.2, "blocks": 0.4, "malloc bytes": 12.0, "references": 0.4}
 _TOLERATED_OF_ALL = {"gc objects": 1, "blocks": 4, "malloc bytes": 256, "references": 4}
 
-_ATTEMPTS = 6
+_ATTEMPTS = 10
 _WARM_UP = 10
 
 
