@@ -36,6 +36,8 @@
     DO(str_is_closed)                                                                                                  \
     DO(str_getaddrinfo)                                                                                                \
     DO(str_add_done_callback)                                                                                          \
+    DO(str_run_once)                                                                                                   \
+    DO(str_ready)                                                                                                      \
     DO(str_stopping)                                                                                                   \
     DO(str_debug)                                                                                                      \
     DO(str_thread_id)                                                                                                  \
@@ -60,6 +62,8 @@ intern_names(hp_binding_state *state)
         {&state->str_is_closed, "is_closed"},
         {&state->str_getaddrinfo, "getaddrinfo"},
         {&state->str_add_done_callback, "add_done_callback"},
+        {&state->str_run_once, "_run_once"},
+        {&state->str_ready, "_ready"},
         {&state->str_stopping, "_stopping"},
         {&state->str_debug, "_debug"},
         {&state->str_thread_id, "_thread_id"},

@@ -41,8 +41,8 @@ typedef struct hp_binding_state {
     PyObject *kw_context; /* ("context",) */
     PyObject *traceback_globals;
     PyObject *str_call_soon, *str_add_reader, *str_remove_reader, *str_is_closed, *str_getaddrinfo,
-        *str_add_done_callback, *str_stopping, *str_debug, *str_thread_id, *str_loop, *str_overridden, *str_execute,
-        *str_own_execute, *str_refill;
+        *str_add_done_callback, *str_run_once, *str_ready, *str_stopping, *str_debug, *str_thread_id, *str_loop,
+        *str_overridden, *str_execute, *str_own_execute, *str_refill;
     PyObject *query_names, *query_methods; /* override.c: tuples */
     void *free_operations;                 /* operation.c: a chain through `pool` */
     int free_count;

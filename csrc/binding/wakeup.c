@@ -31,10 +31,10 @@ enum { CALLBACK, OPERATION, CONTEXT, TRIPLE };
 
 /* Does the loop do this with asyncio's own method? */
 static bool
-is_own(PoolObject *pool, const char *name)
+is_own(PoolObject *pool, PyObject *name)
 {
-    PyObject *method = PyObject_GetAttrString(pool->loop, name);
-    PyObject *own = method ? PyObject_GetAttrString(pool->state->binding.BaseEventLoop, name) : NULL;
+    PyObject *method = PyObject_GetAttr(pool->loop, name);
+    PyObject *own = method ? PyObject_GetAttr(pool->state->binding.BaseEventLoop, name) : NULL;
     bool is = own != NULL && PyMethod_Check(method) && PyMethod_GET_FUNCTION(method) == own;
     Py_XDECREF(method);
     Py_XDECREF(own);
@@ -49,9 +49,9 @@ hp_wakeup_init(PoolObject *pool)
     if (pool->call_soon == NULL) {
         return -1;
     }
-    if (PyObject_IsInstance(pool->loop, binding->BaseEventLoop) > 0 && is_own(pool, "call_soon") &&
-        is_own(pool, "_run_once")) {
-        pool->ready = PyObject_GetAttrString(pool->loop, "_ready");
+    if (PyObject_IsInstance(pool->loop, binding->BaseEventLoop) > 0 && is_own(pool, binding->str_call_soon) &&
+        is_own(pool, binding->str_run_once)) {
+        pool->ready = PyObject_GetAttr(pool->loop, binding->str_ready);
     }
     PyErr_Clear(); /* then the loop is asked for each batch, as any other loop */
     return 0;

@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import datetime as dt
-import gc
 import ipaddress
 import struct
 import sys
@@ -15,6 +14,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 import pytest
+from growth import settle
 from hypothesis import given
 from hypothesis import strategies as st
 from type_oids import OIDS
@@ -343,11 +343,11 @@ def test_records_nested_without_end_are_refused() -> None:
 
 async def grown_blocks(work: Any, rounds: int) -> int:
     """How many memory blocks more there are after `rounds` of work than before."""
-    gc.collect()
+    settle()
     before = sys.getallocatedblocks()
     for _ in range(rounds):
         await work()
-    gc.collect()
+    settle()
     return sys.getallocatedblocks() - before
 
 
