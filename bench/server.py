@@ -45,8 +45,12 @@ class Target:
         return done.stdout.strip()
 
     def environment(self) -> dict[str, str]:
-        """Our environment with the PG* variables that say what `dsn` says: no password on any command line."""
-        return {key: value for key, value in os.environ.items() if not key.startswith("PG")} | pg_variables(self.dsn)
+        """Our environment with the PG* variables that say what `dsn` says: no password on any command line.
+
+        Without what is preloaded into Python, a sanitizer for instance, with which psql hangs.
+        """
+        others = {key: value for key, value in os.environ.items() if not key.startswith("PG") and key != "LD_PRELOAD"}
+        return others | pg_variables(self.dsn)
 
 
 def pg_variables(dsn: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +11,7 @@ from observing import Observer, limited_role, settled, unique_name, until, usabl
 from servers import PostgresServer
 
 import holisticpool
-from holisticpool import exceptions
+from holisticpool import Pool, exceptions
 
 
 async def test_callers_are_served_by_the_connections_there_are_when_no_more_are_to_be_had(
@@ -53,10 +54,17 @@ async def test_first_connection_refused_for_want_of_room_is_the_servers_own_erro
             await holisticpool.create_pool(dsn, min_size=1, max_size=4)
         assert caught.value.sqlstate == "53300"
         await observer.ask(f"ALTER ROLE {role} CONNECTION LIMIT 1")
-        # One of two is enough to begin with.
-        async with holisticpool.create_pool(dsn, min_size=2, max_size=4) as pool:
+        async with await opened_with_one_of_two(dsn) as pool:
             assert await pool.fetchval("SELECT 1") == 1
             assert not pool._stats()["last_connect_ok"] or pool._stats()["connection_errors"] > 0
+
+
+async def opened_with_one_of_two(dsn: str) -> Pool:
+    """One connection is enough to begin with. But PostgreSQL counts a role's sessions after each has come in: of two
+    that come at the same moment it refuses both."""
+    while True:
+        with contextlib.suppress(exceptions.TooManyConnectionsError):
+            return await holisticpool.create_pool(dsn, min_size=2, max_size=4)
 
 
 async def test_password_that_is_wrong_from_the_start(server: PostgresServer) -> None:
