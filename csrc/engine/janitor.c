@@ -206,15 +206,20 @@ hp_janitor_grow(hp_pool *pool)
     }
 }
 
-static void
-on_reopen(hp_timer *timer, hp_time now)
+/* Of the first sessions none could be had, for want of room. PostgreSQL counts those of
+ * a role or a database when each has come in, and of several that come at once for one
+ * place it may refuse all: so one is tried alone before that is the answer. */
+static bool
+try_one_alone(hp_pool *pool)
 {
-    hp_pool *pool = POOL_OF(timer, reopen);
-    (void)now;
-    if (wants_more(pool) && pool->opening == 0 && open_one(pool) < 0) {
-        out_of_memory(pool);
-        hp_janitor_grow(pool);
+    bool came_at_once = pool->opened_at_once > 1;
+    pool->opened_at_once = 1;
+    if (!came_at_once || strcmp(pool->last_error.sqlstate, "53300") != 0 ||
+        hp_timer_start(&pool->env.reactor, &pool->reopen, hp_now() + HP_BACKOFF_FIRST_US) < 0) {
+        return false;
     }
+    pool->opening_left = 1;
+    return true;
 }
 
 static void
@@ -229,11 +234,32 @@ opening_decided(hp_pool *pool)
         hp_janitor_grow(pool);
         return;
     }
+    if (try_one_alone(pool)) {
+        return;
+    }
     hp_error err = pool->last_error;
     pool->state = HP_POOL_CLOSED;
     hp_janitor_stop(pool);
     hp_pool_fail_waiters(pool, &err);
     pool->env.up->opened(pool->env.user, &err);
+}
+
+static void
+on_reopen(hp_timer *timer, hp_time now)
+{
+    hp_pool *pool = POOL_OF(timer, reopen);
+    (void)now;
+    if (pool->state == HP_POOL_OPENING) {
+        if (open_one(pool) < 0) {
+            out_of_memory(pool);
+            opening_decided(pool);
+        }
+        return;
+    }
+    if (wants_more(pool) && pool->opening == 0 && open_one(pool) < 0) {
+        out_of_memory(pool);
+        hp_janitor_grow(pool);
+    }
 }
 
 static void
@@ -460,7 +486,7 @@ hp_pool_open(hp_pool *pool)
     pool->state = HP_POOL_OPENING;
     pool->failures = 0;
     int first = pool->config.init_size > pool->config.min_size ? pool->config.init_size : pool->config.min_size;
-    pool->opening_left = first;
+    pool->opening_left = pool->opened_at_once = first;
     if (first == 0) {
         pool->state = HP_POOL_OPEN;
         pool->env.up->opened(pool->env.user, NULL);

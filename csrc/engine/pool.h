@@ -77,14 +77,15 @@ typedef struct hp_pool {
     hp_timer look;    /* the next look at statements that keep others waiting (route.c) */
 
     /* opening and reopening (janitor.c) */
-    int opening;       /* connections that are CONNECTING or in the init hook */
-    int opening_left;  /* of the first min_size: not yet decided */
-    unsigned failures; /* in a row, for back-off */
-    hp_time failed_at; /* the last of them */
-    hp_time pause;     /* after it */
-    hp_timer reopen;   /* not before: the next attempt after a failure */
-    hp_timer sweep;    /* the next look at idle connections */
-    uint64_t random;   /* state of the jitter's generator */
+    int opening;        /* connections that are CONNECTING or in the init hook */
+    int opening_left;   /* of the first min_size: not yet decided */
+    int opened_at_once; /* ... so many were asked for */
+    unsigned failures;  /* in a row, for back-off */
+    hp_time failed_at;  /* the last of them */
+    hp_time pause;      /* after it */
+    hp_timer reopen;    /* not before: the next attempt after a failure */
+    hp_timer sweep;     /* the next look at idle connections */
+    uint64_t random;    /* state of the jitter's generator */
     bool last_connect_ok;
     bool tried; /* at least one attempt has ended */
     hp_error last_error;
