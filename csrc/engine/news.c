@@ -29,20 +29,18 @@ static const char CODES[] = {
 
 /* ---- notices ---- */
 
-static bool
-ends_session(const PGresult *res)
+bool
+hp_news_take_reason(hp_conn *conn, const PGresult *res)
 {
     const char *severity = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
-    return severity != NULL && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0);
-}
-
-static void
-keep_reason(hp_conn *conn, const PGresult *res)
-{
+    if (severity == NULL || (strcmp(severity, "FATAL") != 0 && strcmp(severity, "PANIC") != 0)) {
+        return false;
+    }
     const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
     const char *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
     snprintf(conn->fatal, sizeof conn->fatal, "%s", text ? text : "");
     snprintf(conn->fatal_sqlstate, sizeof conn->fatal_sqlstate, "%s", state ? state : "");
+    return true;
 }
 
 /* NULL: out of memory. */
@@ -75,11 +73,7 @@ void
 hp_news_take_notice(void *arg, const PGresult *res)
 {
     hp_conn *conn = arg;
-    if (ends_session(res)) {
-        keep_reason(conn, res);
-        return;
-    }
-    if (conn->listeners == NULL) {
+    if (hp_news_take_reason(conn, res) || conn->listeners == NULL) {
         return;
     }
     hp_notice *notice = copy_notice(res);

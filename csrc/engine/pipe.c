@@ -4,10 +4,10 @@
 #include "engine/pipe.h"
 
 #include "engine/conn_parts.h"
+#include "engine/news.h"
 #include "engine/phase_parts.h"
 
 #include <stdio.h>
-#include <string.h>
 
 /* In flight at once. Many, since each that waits costs a part of a round trip; not any
  * number, since what is sent cannot be taken back. */
@@ -312,13 +312,8 @@ error:
 void
 hp_pipe_note_error(hp_conn *conn, const hp_request *req, const PGresult *error)
 {
-    const char *severity = PQresultErrorField(error, PG_DIAG_SEVERITY_NONLOCALIZED);
-    const char *state = PQresultErrorField(error, PG_DIAG_SQLSTATE);
-    const char *text = PQresultErrorField(error, PG_DIAG_MESSAGE_PRIMARY);
-    if (req->open_ended && severity != NULL && state != NULL &&
-        (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0)) {
-        snprintf(conn->fatal, sizeof conn->fatal, "%s", text ? text : "");
-        snprintf(conn->fatal_sqlstate, sizeof conn->fatal_sqlstate, "%s", state);
+    if (req->open_ended) {
+        hp_news_take_reason(conn, error);
     }
 }
 
