@@ -7,7 +7,6 @@
 
 #ifndef LIBPQ_HAS_ASYNC_CANCEL
 
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,8 +98,7 @@ run_cancel(void *arg)
     if (PQcancel(cancel->pg, cancel->why, sizeof cancel->why)) {
         cancel->why[0] = '\0';
     }
-    ssize_t written = write(cancel->pipe[1], "", 1);
-    (void)written; /* a pipe of our own with room for one byte */
+    hp_thread_done(cancel->pipe);
     drop(cancel);
     return NULL;
 }
@@ -125,12 +123,9 @@ start_in_thread(hp_conn *conn)
     if (cancel == NULL) {
         return -1;
     }
-    if (pipe(cancel->pipe) < 0) {
-        cancel->pipe[0] = -1;
+    if (hp_thread_pipe(cancel->pipe) < 0) {
         goto error;
     }
-    fcntl(cancel->pipe[0], F_SETFD, FD_CLOEXEC);
-    fcntl(cancel->pipe[1], F_SETFD, FD_CLOEXEC);
     cancel->watch.ready = on_thread_done;
     cancel->pg = PQgetCancel(conn->pg);
     if (cancel->pg == NULL || hp_reactor_watch(&conn->env->reactor, &cancel->watch, cancel->pipe[0], HP_READ) < 0) {

@@ -7,7 +7,6 @@
 #include "engine/connect.h"
 #include "engine/thread.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -63,8 +62,7 @@ run(void *arg)
 {
     hp_handshake *handshake = arg;
     handshake->status = hp_backend_key_poll(handshake->conn);
-    ssize_t written = write(handshake->pipe[1], "", 1);
-    (void)written; /* a pipe of our own with room for one byte */
+    hp_thread_done(handshake->pipe);
     return NULL;
 }
 
@@ -105,12 +103,10 @@ hp_handshake_start(hp_conn *conn)
     if (handshake == NULL) {
         return -1;
     }
-    if (pipe(handshake->pipe) < 0) {
+    if (hp_thread_pipe(handshake->pipe) < 0) {
         free(handshake);
         return -1;
     }
-    fcntl(handshake->pipe[0], F_SETFD, FD_CLOEXEC);
-    fcntl(handshake->pipe[1], F_SETFD, FD_CLOEXEC);
     handshake->conn = conn;
     handshake->watch.fd = -1;
     handshake->watch.ready = on_done;

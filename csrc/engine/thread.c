@@ -3,7 +3,9 @@
  */
 #include "engine/thread.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <unistd.h>
 
 enum { STACK_BYTES = 256 * 1024 };
 
@@ -37,4 +39,25 @@ int
 hp_thread_start_joinable(pthread_t *thread, void *(*run)(void *), void *arg)
 {
     return start(thread, PTHREAD_CREATE_JOINABLE, run, arg);
+}
+
+int
+hp_thread_pipe(int ends[2])
+{
+    int made[2];
+    if (pipe(made) < 0) {
+        return -1;
+    }
+    for (int i = 0; i < 2; i++) {
+        fcntl(made[i], F_SETFD, FD_CLOEXEC);
+        ends[i] = made[i];
+    }
+    return 0;
+}
+
+void
+hp_thread_done(const int ends[2])
+{
+    ssize_t written = write(ends[1], "", 1);
+    (void)written; /* a pipe of our own with room for one byte */
 }

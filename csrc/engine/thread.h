@@ -13,4 +13,9 @@ int hp_thread_start(void *(*run)(void *), void *arg);
 /* The same, for one that is to be joined. */
 int hp_thread_start_joinable(pthread_t *thread, void *(*run)(void *), void *arg);
 
+/* How it says that it is done to whoever watches `ends[0]`: make that pipe (0, or -1:
+ * `ends` is as it was), and write to it. */
+int hp_thread_pipe(int ends[2]);
+void hp_thread_done(const int ends[2]);
+
 #endif
