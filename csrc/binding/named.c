@@ -200,6 +200,18 @@ refuse_both(void)
     PyErr_SetString(PyExc_TypeError, "arguments are given by position or by params=, not both");
 }
 
+/* New references: (text, names) of the query, and the values of these names. NULL with an exception. */
+static PyObject *
+pair_and_values(PoolObject *pool, PyObject *query, PyObject *params, PyObject **values)
+{
+    PyObject *pair = check_params(pool, params) == 0 ? hp_named_pair(pool, query) : NULL;
+    *values = pair != NULL ? values_of(pool, params, PyTuple_GET_ITEM(pair, 1)) : NULL;
+    if (*values == NULL) {
+        Py_CLEAR(pair);
+    }
+    return pair;
+}
+
 /* What the query and the arguments of `op` are from now on: steals `args`, and
  * takes the text of `pair`. */
 static void
@@ -265,13 +277,14 @@ hp_named_apply(OperationObject *op)
         refuse_both();
         return -1;
     }
-    PyObject *pair = check_params(op->pool, op->named) == 0 ? hp_named_pair(op->pool, op->query) : NULL;
-    PyObject *values = pair != NULL ? values_of(op->pool, op->named, PyTuple_GET_ITEM(pair, 1)) : NULL;
-    if (values != NULL) {
-        replace(op, pair, values);
+    PyObject *values;
+    PyObject *pair = pair_and_values(op->pool, op->query, op->named, &values);
+    if (pair == NULL) {
+        return -1;
     }
-    Py_XDECREF(pair);
-    return values != NULL ? 0 : -1;
+    replace(op, pair, values);
+    Py_DECREF(pair);
+    return 0;
 }
 
 /* Pool._by_name(query, args, params) -> (query, args) */
@@ -291,11 +304,14 @@ hp_named_by_name(PyObject *object, PyObject *args)
         refuse_both();
         return NULL;
     }
-    PyObject *pair = check_params(pool, params) == 0 ? hp_named_pair(pool, query) : NULL;
-    PyObject *values = pair != NULL ? values_of(pool, params, PyTuple_GET_ITEM(pair, 1)) : NULL;
-    PyObject *both = values != NULL ? PyTuple_Pack(2, PyTuple_GET_ITEM(pair, 0), values) : NULL;
-    Py_XDECREF(values);
-    Py_XDECREF(pair);
+    PyObject *values;
+    PyObject *pair = pair_and_values(pool, query, params, &values);
+    if (pair == NULL) {
+        return NULL;
+    }
+    PyObject *both = PyTuple_Pack(2, PyTuple_GET_ITEM(pair, 0), values);
+    Py_DECREF(values);
+    Py_DECREF(pair);
     return both;
 }
 
