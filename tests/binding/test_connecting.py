@@ -295,32 +295,6 @@ async def test_init_runs_on_the_session_of_the_connect_callback(dsn: str) -> Non
         assert await pool.fetchval("SHOW work_mem") == "5MB"
 
 
-async def test_type_codecs_set_in_the_connect_callback_are_refused_with_what_to_use(dsn: str) -> None:
-    made: list[Connection] = []
-
-    async def connect(*args: Any, **kwargs: Any) -> Connection:
-        made.append(await holisticpool.connect(*args, **kwargs))
-        await made[0].set_type_codec("jsonb", schema="pg_catalog", encoder=str, decoder=str)
-        return made[0]
-
-    with pytest.raises(exceptions.InterfaceError, match="type codecs.*init="):
-        await holisticpool.create_pool(dsn, connect=connect, min_size=1, max_size=1)
-    assert made[0].is_closed()
-
-
-async def test_listeners_added_in_the_connect_callback_are_refused_with_what_to_use(dsn: str) -> None:
-    made: list[Connection] = []
-
-    async def connect(*args: Any, **kwargs: Any) -> Connection:
-        made.append(await holisticpool.connect(*args, **kwargs))
-        await made[0].add_listener("channel", lambda *_: None)
-        return made[0]
-
-    with pytest.raises(exceptions.InterfaceError, match="listeners.*init="):
-        await holisticpool.create_pool(dsn, connect=connect, min_size=1, max_size=1)
-    assert made[0].is_closed()
-
-
 async def test_connection_that_the_callback_kept_is_closed_for_it(dsn: str) -> None:
     kept: list[Connection] = []
 
@@ -350,9 +324,23 @@ async def _busy(conn: Connection) -> None:
     await asyncio.sleep(0)
 
 
+async def _with_codec(conn: Connection) -> None:
+    await conn.set_type_codec("jsonb", schema="pg_catalog", encoder=str, decoder=str)
+
+
+async def _with_listener(conn: Connection) -> None:
+    await conn.add_listener("channel", lambda *_: None)
+
+
 @pytest.mark.parametrize(
     ("make_unfit", "message"),
-    [(_closed, "is closed"), (_in_transaction, "transaction is open"), (_busy, "operation is in progress")],
+    [
+        (_closed, "is closed"),
+        (_in_transaction, "transaction is open"),
+        (_busy, "operation is in progress"),
+        (_with_codec, "type codecs.*init="),
+        (_with_listener, "listeners.*init="),
+    ],
 )
 async def test_what_the_pool_cannot_use_is_refused_and_closed(dsn: str, make_unfit: Any, message: str) -> None:
     made: list[Connection] = []

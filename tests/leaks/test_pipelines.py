@@ -8,9 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from growth import growth
+from growth import growth_on_a_pool
 
-import holisticpool
 from holisticpool import Pool, exceptions
 
 Work = Callable[[Pool], Awaitable[Any]]
@@ -57,12 +56,4 @@ WORK: list[Work] = [results_that_are_awaited_or_not, transaction, errors, statem
 
 @pytest.mark.parametrize("work", WORK, ids=lambda work: work.__name__)
 async def test_nothing_is_left_behind(dsn: str, work: Work) -> None:
-    async with holisticpool.create_pool(
-        dsn, min_size=1, max_size=1, max_queries=10**9, statement_cache_size=20
-    ) as pool:
-
-        async def one_round() -> None:
-            await work(pool)
-            await asyncio.sleep(0)
-
-        assert await growth(one_round, ROUNDS) == {}
+    assert await growth_on_a_pool(dsn, work, ROUNDS) == {}

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
-from growth import growth, settle
+from growth import growth_on_a_pool, settle
 
 import holisticpool
 from holisticpool import Pool, exceptions
@@ -164,15 +164,7 @@ WORK: list[Work] = [
 
 @pytest.mark.parametrize("work", WORK, ids=lambda work: work.__name__)
 async def test_nothing_is_left_behind(dsn: str, work: Work) -> None:
-    async with holisticpool.create_pool(
-        dsn, min_size=1, max_size=1, max_queries=10**9, statement_cache_size=20
-    ) as pool:
-
-        async def one_round() -> None:
-            await work(pool)
-            await asyncio.sleep(0)
-
-        assert await growth(one_round, ROUNDS) == {}
+    assert await growth_on_a_pool(dsn, work, ROUNDS) == {}
 
 
 async def test_cursor_in_a_cycle_is_collected(dsn: str) -> None:
