@@ -8,6 +8,8 @@ import gc
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import cast
 
 import holisticpool
 
@@ -18,20 +20,30 @@ class _Mallinfo2(ctypes.Structure):
                  "keepcost")]  # fmt: skip
 
 
-def _bytes_in_use() -> int:
-    """Bytes that malloc() has given out, or 0 where the C library does not tell.
+def _mallinfo2() -> Callable[[], _Mallinfo2] | None:
+    """The C library's own count of what malloc() has given out, or None where it does not tell.
 
     It counts what the cache of each thread keeps as given out, which grows for long where several threads take
     turns. So the figure is of use only without those caches, as ./dev test runs the suite.
     """
     if "glibc.malloc.tcache_count=0" not in os.environ.get("GLIBC_TUNABLES", ""):
-        return 0
+        return None
     try:
-        mallinfo2 = ctypes.CDLL(None).mallinfo2
+        function = ctypes.CDLL(None).mallinfo2
     except (AttributeError, OSError):
+        return None
+    function.restype = _Mallinfo2
+    return cast("Callable[[], _Mallinfo2]", function)
+
+
+# Looked up once: a look-up makes classes, which are garbage for the collector and would count as part of the work.
+_mallinfo = _mallinfo2()
+
+
+def _bytes_in_use() -> int:
+    if _mallinfo is None:
         return 0
-    mallinfo2.restype = _Mallinfo2
-    info = mallinfo2()
+    info = _mallinfo()
     return int(info.uordblks + info.hblkhd)
 
 
@@ -63,19 +75,44 @@ _ATTEMPTS = 10
 _WARM_UP = 10
 
 
+async def _quiet(executor: ThreadPoolExecutor) -> ThreadPoolExecutor:
+    """Wait for what the work has left under way, which would be counted otherwise if the machine is busy.
+
+    Those are tasks (the request that cancels a statement, say), what they leave to the loop, generators that the loop
+    closes once they are collected, and the threads of `executor`, which come to rest some time after their answer is
+    there. Returns the executor that the loop has next.
+    """
+    for _ in range(3):
+        gc.collect()
+        await asyncio.sleep(0)
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others)
+    executor.shutdown()
+    return _new_executor()
+
+
+def _new_executor() -> ThreadPoolExecutor:
+    executor = ThreadPoolExecutor()
+    asyncio.get_running_loop().set_default_executor(executor)
+    return executor
+
+
 async def growth(work: Callable[[], Awaitable[object]], rounds: int) -> dict[str, float]:
     """What `work` leaves behind for each round; empty where that is nothing.
 
     Caches fill and buffers grow in the first attempts; what leaks grows in every one. So the least growth of several
     attempts counts.
     """
+    executor = _new_executor()
     for _ in range(rounds + _WARM_UP):
         await work()
     least: dict[str, float] = {}
     for attempt in range(_ATTEMPTS):
+        executor = await _quiet(executor)
         before = _measure()
         for _ in range(rounds):
             await work()
+        executor = await _quiet(executor)
         after = _measure()
         for name, value in after.items():
             grown = (value - before[name]) / rounds
