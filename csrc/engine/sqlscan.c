@@ -6,7 +6,7 @@
  * the statement is done, so that the next user of the connection would notice?
  *
  * A statement touches if
- *   - its first word is not on the list `verbs` below as one that does not, or
+ *   - its first word is not on the list of sqlverb.c as one that does not, or
  *   - it makes a temporary table, or names pg_temp, or
  *   - it calls a function that is not known to be harmless (sqlcall.c), or
  *   - it cannot be read.
@@ -26,90 +26,9 @@
 
 #include "engine/sqlcall.h"
 #include "engine/sqllex.h"
+#include "engine/sqlverb.h"
 
 enum { MAX_LEVELS = 128 };
-
-/* ------------------------------------------------------------------ */
-/* What the first word of a statement says                             */
-/* ------------------------------------------------------------------ */
-
-enum verb_flags {
-    TOUCHES = 1,
-    PREPARES = 2,
-    CONTROLS = 4, /* transactions */
-    LOCKS = 8,    /* the session, as long as it lasts */
-    ROWS = 16,
-    INERT = 32, /* evaluates no expression of the text: names in it are no calls */
-    UNKNOWN = TOUCHES | PREPARES | CONTROLS | LOCKS
-};
-
-typedef struct verb {
-    hp_keyword keyword;
-    hp_sql_kind kind;
-    unsigned flags;
-} verb;
-
-static const verb verbs[] = {
-    {HP_KW_SELECT, HP_SQL_READ, ROWS},
-    {HP_KW_WITH, HP_SQL_READ, ROWS},
-    {HP_KW_INSERT, HP_SQL_WRITE, 0},
-    {HP_KW_UPDATE, HP_SQL_WRITE, 0},
-    {HP_KW_DELETE, HP_SQL_WRITE, 0},
-    {HP_KW_MERGE, HP_SQL_WRITE, 0},
-    {HP_KW_VALUES, HP_SQL_READ, ROWS},
-    {HP_KW_TABLE, HP_SQL_READ, ROWS},
-    {HP_KW_SHOW, HP_SQL_READ, ROWS | INERT},
-
-    {HP_KW_BEGIN, HP_SQL_TRANSACTION, CONTROLS | INERT},
-    {HP_KW_START, HP_SQL_TRANSACTION, CONTROLS | INERT},
-    {HP_KW_COMMIT, HP_SQL_TRANSACTION, CONTROLS | INERT},
-    {HP_KW_END, HP_SQL_TRANSACTION, CONTROLS | INERT},
-    {HP_KW_ROLLBACK, HP_SQL_TRANSACTION, CONTROLS | INERT},
-    {HP_KW_ABORT, HP_SQL_TRANSACTION, CONTROLS | INERT},
-    {HP_KW_SAVEPOINT, HP_SQL_TRANSACTION, CONTROLS | INERT},
-    {HP_KW_RELEASE, HP_SQL_TRANSACTION, CONTROLS | INERT},
-
-    {HP_KW_COPY, HP_SQL_COPY, LOCKS},
-
-    /* SET and PREPARE have harmless forms: see confirm_harmless(). */
-    {HP_KW_SET, HP_SQL_OTHER, TOUCHES | INERT},
-    {HP_KW_RESET, HP_SQL_OTHER, TOUCHES | INERT},
-    {HP_KW_DISCARD, HP_SQL_OTHER, TOUCHES | PREPARES | INERT},
-    {HP_KW_LOAD, HP_SQL_OTHER, TOUCHES | INERT},
-    {HP_KW_LISTEN, HP_SQL_OTHER, TOUCHES | LOCKS | INERT},
-    {HP_KW_UNLISTEN, HP_SQL_OTHER, TOUCHES | LOCKS | INERT},
-    {HP_KW_DECLARE, HP_SQL_OTHER, TOUCHES | LOCKS},
-    {HP_KW_FETCH, HP_SQL_OTHER, TOUCHES | LOCKS | ROWS},
-    {HP_KW_MOVE, HP_SQL_OTHER, TOUCHES | LOCKS},
-    {HP_KW_CLOSE, HP_SQL_OTHER, TOUCHES | LOCKS},
-    {HP_KW_PREPARE, HP_SQL_OTHER, TOUCHES | PREPARES},
-    {HP_KW_EXECUTE, HP_SQL_OTHER, TOUCHES | PREPARES | ROWS},
-    {HP_KW_DEALLOCATE, HP_SQL_OTHER, TOUCHES | PREPARES},
-    {HP_KW_DO, HP_SQL_OTHER, TOUCHES | PREPARES},
-    {HP_KW_CALL, HP_SQL_OTHER, TOUCHES | PREPARES | ROWS},
-
-    {HP_KW_CREATE, HP_SQL_OTHER, 0},
-    {HP_KW_ALTER, HP_SQL_OTHER, 0},
-    {HP_KW_DROP, HP_SQL_OTHER, INERT},
-    {HP_KW_TRUNCATE, HP_SQL_OTHER, INERT},
-    {HP_KW_COMMENT, HP_SQL_OTHER, INERT},
-    {HP_KW_SECURITY, HP_SQL_OTHER, INERT},
-    {HP_KW_GRANT, HP_SQL_OTHER, INERT},
-    {HP_KW_REVOKE, HP_SQL_OTHER, INERT},
-    {HP_KW_REASSIGN, HP_SQL_OTHER, INERT},
-    {HP_KW_IMPORT, HP_SQL_OTHER, INERT},
-    {HP_KW_VACUUM, HP_SQL_OTHER, INERT},
-    {HP_KW_ANALYZE, HP_SQL_OTHER, INERT},
-    {HP_KW_ANALYSE, HP_SQL_OTHER, INERT},
-    {HP_KW_CLUSTER, HP_SQL_OTHER, INERT},
-    {HP_KW_REINDEX, HP_SQL_OTHER, INERT},
-    {HP_KW_REFRESH, HP_SQL_OTHER, INERT},
-    {HP_KW_CHECKPOINT, HP_SQL_OTHER, INERT},
-    {HP_KW_LOCK, HP_SQL_OTHER, INERT},
-    {HP_KW_NOTIFY, HP_SQL_OTHER, INERT},
-};
-
-static const verb unknown_verb = {HP_KW_NO_KEYWORD, HP_SQL_OTHER, UNKNOWN};
 
 /* ------------------------------------------------------------------ */
 /* State                                                               */
@@ -124,7 +43,7 @@ typedef struct level {
 } level;
 
 typedef struct statement {
-    const verb *verb; /* NULL before the first word */
+    const hp_sqlverb *verb; /* NULL before the first word */
     unsigned flags;
     unsigned words;    /* tokens since the verb, up to a few */
     hp_keyword second; /* the word behind the verb */
@@ -166,23 +85,12 @@ touch(scanner *s)
 /* Statements                                                          */
 /* ------------------------------------------------------------------ */
 
-static const verb *
-find_verb(hp_keyword keyword)
-{
-    for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
-        if (verbs[i].keyword == keyword) {
-            return &verbs[i];
-        }
-    }
-    return &unknown_verb;
-}
-
 static void
-begin_statement(scanner *s, const verb *first)
+begin_statement(scanner *s, const hp_sqlverb *first)
 {
     s->now.verb = first;
     s->now.flags = first->flags;
-    if (first->flags & INERT) {
+    if (first->flags & HP_VERB_INERT) {
         level_now(s)->inert = true;
     }
     if (first->keyword == HP_KW_WITH) {
@@ -197,7 +105,7 @@ kind_of(const statement *st)
     if (st->explain && !st->explain_runs) {
         return HP_SQL_READ;
     }
-    if (st->verb->kind == HP_SQL_OTHER && st->verb->keyword == HP_KW_PREPARE && !(st->flags & TOUCHES)) {
+    if (st->verb->kind == HP_SQL_OTHER && st->verb->keyword == HP_KW_PREPARE && !(st->flags & HP_VERB_TOUCHES)) {
         return HP_SQL_TRANSACTION;
     }
     if (st->verb->kind == HP_SQL_READ && st->into) {
@@ -218,7 +126,7 @@ returns_rows(const statement *st)
     if (st->verb->kind == HP_SQL_WRITE || st->modifies) {
         return st->returning;
     }
-    return (st->flags & ROWS) && !st->into;
+    return (st->flags & HP_VERB_ROWS) && !st->into;
 }
 
 /* DECLARE takes what only reads, row locks and functions that write included, but
@@ -226,8 +134,8 @@ returns_rows(const statement *st)
 static bool
 is_declarable(const statement *st)
 {
-    return !st->explain && (st->flags & ROWS) && !(st->flags & INERT) && st->verb->kind == HP_SQL_READ && !st->into &&
-           !st->modifies && !(st->has_with && st->writes);
+    return !st->explain && (st->flags & HP_VERB_ROWS) && !(st->flags & HP_VERB_INERT) &&
+           st->verb->kind == HP_SQL_READ && !st->into && !st->modifies && !(st->has_with && st->writes);
 }
 
 static void
@@ -237,16 +145,16 @@ end_statement(scanner *s)
     hp_sql_info *const info = s->info;
 
     if (st->explain && st->verb == NULL) {
-        begin_statement(s, &unknown_verb);
+        begin_statement(s, hp_sqlverb_unknown());
     }
     if (s->expectation != HP_SQL_PAREN_OPERAND || s->depth > 0) {
         touch(s); /* the text ends, or a semicolon comes, inside something */
     }
     if (st->verb != NULL) {
-        info->touches = info->touches || (st->flags & TOUCHES);
-        info->prepares = info->prepares || (st->flags & PREPARES);
-        info->controls_tx = info->controls_tx || (st->flags & CONTROLS);
-        info->locks_session = info->locks_session || (st->flags & LOCKS);
+        info->touches = info->touches || (st->flags & HP_VERB_TOUCHES);
+        info->prepares = info->prepares || (st->flags & HP_VERB_PREPARES);
+        info->controls_tx = info->controls_tx || (st->flags & HP_VERB_CONTROLS);
+        info->locks_session = info->locks_session || (st->flags & HP_VERB_LOCKS);
         if (s->statements == 0) {
             info->kind = kind_of(st);
             info->returns_rows = returns_rows(st);
@@ -276,10 +184,10 @@ confirm_harmless(statement *st, const hp_token *third)
 
     if (st->verb->keyword == HP_KW_SET && is_word &&
         (st->second == HP_KW_LOCAL || st->second == HP_KW_TRANSACTION || st->second == HP_KW_CONSTRAINTS)) {
-        st->flags &= ~(unsigned)TOUCHES;
+        st->flags &= ~(unsigned)HP_VERB_TOUCHES;
     }
     if (st->verb->keyword == HP_KW_PREPARE && st->second == HP_KW_TRANSACTION && third->kind == HP_TOKEN_LITERAL) {
-        st->flags = CONTROLS;
+        st->flags = HP_VERB_CONTROLS;
     }
 }
 
@@ -450,7 +358,7 @@ read_start(scanner *s, const hp_token *token)
         st->explain = true;
         return true;
     }
-    begin_statement(s, token->kind == HP_TOKEN_WORD ? find_verb(token->keyword) : &unknown_verb);
+    begin_statement(s, token->kind == HP_TOKEN_WORD ? hp_sqlverb_find(token->keyword) : hp_sqlverb_unknown());
     return true;
 }
 
