@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import enum
 import math
 from typing import Final, Literal, TypeGuard
 
 from holisticpool.exceptions import ClientConfigurationError
 
 
-class Unset(enum.Enum):
+class Unset:
     """The type of UNSET, the mark of a parameter that was not given (None has a meaning)."""
 
-    UNSET = "UNSET"
+    __slots__ = ()
 
     def __repr__(self) -> str:
-        return self.value
+        return "UNSET"
+
+    def __reduce__(self) -> str:
+        return "UNSET"  # copied and pickled it is still the one
 
 
-UNSET: Final = Unset.UNSET
+UNSET: Final = Unset()
 
 # What rows may be: of a record class, or dicts.
 RowForm = Literal["record", "dict"]
+
+# Rows that a stream fetches at a time, where the caller does not say.
+DEFAULT_PREFETCH: Final = 500
 
 # What a codec's functions exchange.
 FORMATS: Final = ("text", "binary", "tuple")

@@ -12,30 +12,50 @@ so that there is one way to connect, cancel and close.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from holisticpool import _core
 from holisticpool.awaitables import awaited
-from holisticpool.check import FORMATS, PIPELINE_OFF, UNSET, RowForm, Unset, check_rows
+from holisticpool.check import DEFAULT_PREFETCH, FORMATS, PIPELINE_OFF, UNSET, RowForm, Unset, check_rows
 from holisticpool.conninfo import ConnectConfig, Password, connect_config
 from holisticpool.copy import CopyConnection
-from holisticpool.cursor import CursorFactory
 from holisticpool.exceptions import ClientConfigurationError, InterfaceError, UnsupportedClientFeatureError
 from holisticpool.execute import ExecutingConnection
-from holisticpool.listeners import ConnectionParameters, ListeningConnection, LoggedQuery, address
-from holisticpool.portions import Sets, run_sets
-from holisticpool.prepared_stmt import PreparedStatement
-from holisticpool.stream import DEFAULT_PREFETCH, Stream
+from holisticpool.listeners import ListeningConnection, address
 from holisticpool.targets import TargetSource
-from holisticpool.transaction import Transaction
-from holisticpool.types import ServerVersion, parse_server_version
 
 if TYPE_CHECKING:
     from holisticpool.codecs import CodecChoice, TypeCodec
+    from holisticpool.cursor import CursorFactory as CursorFactory
     from holisticpool.pipeline import Pipeline
+    from holisticpool.portions import Sets
+    from holisticpool.prepared_stmt import PreparedStatement as PreparedStatement
+    from holisticpool.reports import ConnectionConfiguration as ConnectionConfiguration
+    from holisticpool.reports import ConnectionParameters as ConnectionParameters
+    from holisticpool.reports import LoggedQuery as LoggedQuery
+    from holisticpool.transaction import Transaction as Transaction
+    from holisticpool.types import ServerVersion as ServerVersion
+else:
+    # What the methods below import when they are called is found here by its name, too.
+    _LATER = {
+        "ConnectionConfiguration": "reports",
+        "ConnectionParameters": "reports",
+        "CursorFactory": "cursor",
+        "LoggedQuery": "reports",
+        "PreparedStatement": "prepared_stmt",
+        "ServerVersion": "types",
+        "Transaction": "transaction",
+    }
+
+    def __getattr__(name):
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"holisticpool.{_LATER[name]}"), name)
+
 
 __all__ = ("Connection", "ConnectionParameters", "ConnectionSettings", "LoggedQuery", "connect")
 
@@ -83,15 +103,6 @@ class PoolConnectionHolder:
     def __init__(self, connection: Connection) -> None:
         self._con = connection._con
         self._pool = connection._pool
-
-
-class ConnectionConfiguration(NamedTuple):
-    """What connect() or create_pool() was told of statements: for a subclass's ``__init__``."""
-
-    command_timeout: float | None
-    statement_cache_size: int
-    max_cached_statement_lifetime: float
-    max_cacheable_statement_size: int
 
 
 class ConnectionMeta(type):
@@ -174,6 +185,8 @@ class Connection(CopyConnection, ExecutingConnection, ListeningConnection, metac
         rollback(). Raises ValueError for another isolation level, InterfaceError
         on a closed or released connection.
         """
+        from holisticpool.transaction import Transaction
+
         self._check_open("transaction")
         return Transaction(self, isolation, readonly, deferrable)
 
@@ -207,6 +220,8 @@ class Connection(CopyConnection, ExecutingConnection, ListeningConnection, metac
         PostgresError for a statement that it refuses, ValueError for a name of
         more than 63 bytes.
         """
+        from holisticpool.prepared_stmt import PreparedStatement
+
         self._check_open("prepare")
         if record_class is not None:
             check_record_class(record_class)
@@ -230,6 +245,8 @@ class Connection(CopyConnection, ExecutingConnection, ListeningConnection, metac
         with its transaction. Raises InterfaceError on a closed or released connection,
         and at the first row NoActiveSQLTransactionError outside of a transaction.
         """
+        from holisticpool.cursor import CursorFactory
+
         self._check_open("cursor")
         check_rows(record_class, rows)
         query, args = self._pool._by_name(query, args, params)
@@ -254,6 +271,8 @@ class Connection(CopyConnection, ExecutingConnection, ListeningConnection, metac
         *rows* and *params* as for fetch(). Other statements of the connection wait for a batch that is on
         its way. Raises InterfaceError on a closed or released connection.
         """
+        from holisticpool.stream import Stream
+
         self._check_open("stream")
         return Stream(query, args, prefetch, timeout, record_class, rows, params).of_connection(self)
 
@@ -271,6 +290,8 @@ class Connection(CopyConnection, ExecutingConnection, ListeningConnection, metac
 
         *args*, *timeout*: as for executemany(); *record_class*, *rows*: as for fetch().
         """
+        from holisticpool.portions import run_sets
+
         return run_sets(
             lambda sets: super(Connection, self).fetchmany(
                 query, sets, timeout=timeout, record_class=record_class, rows=rows
@@ -317,6 +338,8 @@ class Connection(CopyConnection, ExecutingConnection, ListeningConnection, metac
 
     def get_server_version(self) -> ServerVersion:
         """The server's version, e.g. ``ServerVersion(major=15, minor=0, micro=4, ...)``."""
+        from holisticpool.types import parse_server_version
+
         self._check_open("get_server_version")
         return parse_server_version(self._parameter_status("server_version") or "")
 
@@ -563,7 +586,9 @@ async def connect(
             pool.terminate()
             raise
 
-    from holisticpool import connect_utils  # a pool needs none of it
+    # A pool needs none of these.
+    from holisticpool import connect_utils
+    from holisticpool.reports import ConnectionParameters
 
     first = targets[0]
     return await connect_utils._connect_addr(
@@ -608,6 +633,8 @@ def init_with_class(
         pool._keep_attributes()
     if is_made or connection_class.__init__ is Connection.__init__:
         return init
+    from holisticpool.reports import ConnectionConfiguration
+
     settings = ConnectionConfiguration(
         config.command_timeout,
         config.statement_cache_size,

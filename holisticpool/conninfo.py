@@ -14,13 +14,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from holisticpool import _core
 from holisticpool.check import UNSET, Unset, check_seconds, check_size, check_timeout
 from holisticpool.exceptions import ClientConfigurationError
 from holisticpool.redact import secrets_of
-from holisticpool.tls import TLS, tls_parameters
+
+if TYPE_CHECKING:
+    from holisticpool.tls import TLS
 
 DEFAULT_CONNECT_TIMEOUT_S = 60.0
 
@@ -76,7 +78,7 @@ class ConnectConfig:
         password: Password | None,
         settings: Mapping[str, str],
         default_settings: Mapping[str, str],
-        tls: TLS,
+        tls: TLS | None,
         connect_timeout: float | None | Unset,
         command_timeout: float | None,
         statement_cache_size: int,
@@ -165,7 +167,8 @@ class ConnectConfig:
         overridden = {name: value for name, value in settings.items() if _is_overridden(name, value)}
         if overridden:
             target["_overridden_sql"] = _as_sql(overridden)
-        self.tls.finish(target)
+        if self.tls is not None:
+            self.tls.finish(target)
 
 
 def connect_config(
@@ -199,7 +202,7 @@ def connect_config(
     supported.
     """
     params = _host_params(host, port)
-    tls = tls_parameters(ssl, direct_tls)
+    tls = _tls(ssl, direct_tls)
     named = {
         "user": user,
         "password": None if callable(password) else password,
@@ -217,7 +220,8 @@ def connect_config(
         params["target_session_attrs"] = _one_of("target_session_attrs", target_session_attrs, SESSION_ATTRIBUTES)
     if gsslib is not None:
         _one_of("gsslib", gsslib, ("gssapi", "sspi"))
-    params.update(tls.params)
+    if tls is not None:
+        params.update(tls.params)
     if dsn is not None and not isinstance(dsn, str):
         raise ClientConfigurationError(f"dsn is expected to be a string, got {type(dsn).__name__}")
     split_dsn(dsn)
@@ -236,6 +240,15 @@ def connect_config(
             "max_cacheable_statement_size", max_cacheable_statement_size, at_least=0
         ),
     )
+
+
+def _tls(ssl: object, direct_tls: object) -> TLS | None:
+    """What the two keywords say; None where neither was given, which needs no module ssl."""
+    if ssl is None and direct_tls is None:
+        return None
+    from holisticpool.tls import tls_parameters
+
+    return tls_parameters(ssl, direct_tls)
 
 
 def split_dsn(dsn: str | None) -> tuple[str | None, dict[str, str]]:

@@ -9,12 +9,13 @@ import asyncio
 from collections.abc import AsyncIterable, Iterable
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from holisticpool import _core, copy_data
+from holisticpool import _core
 from holisticpool.exceptions import InterfaceError, UnsupportedServerFeatureError
 
 if TYPE_CHECKING:
     import os
 
+    from holisticpool import copy_data
     from holisticpool.connection import Connection
 
     Output = str | bytes | os.PathLike[Any] | IO[bytes] | copy_data.Write
@@ -171,6 +172,8 @@ class CopyConnection(_core.Connection):
             force_null=force_null,
             encoding=encoding,
         )
+        from holisticpool import copy_data
+
         target = _table(table_name, schema_name, columns)
         copy = self._copy_into("copy_to_table", f"COPY {target} FROM STDIN{options}", where, timeout, None)
         path = copy_data.path_of(source)
@@ -212,6 +215,8 @@ class CopyConnection(_core.Connection):
         type without a binary form or with a text codec of the user's, and
         otherwise as copy_to_table().
         """
+        from holisticpool import copy_data
+
         budget = _Budget(timeout)
         feed = (
             copy_data.feed_async_records(records.__aiter__())
@@ -233,6 +238,8 @@ class CopyConnection(_core.Connection):
         return self._copy(f"Connection.{method}", command, timeout, True, columns)
 
     async def _copy_out(self, method: str, command: str, output: Any, timeout: Any) -> str:
+        from holisticpool import copy_data
+
         copy = self._copy(f"Connection.{method}", command, timeout, False, None)
         path = copy_data.path_of(output)
         if path is not None:

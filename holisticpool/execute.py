@@ -8,11 +8,13 @@ arguments or with a result goes through it, as in asyncpg.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from holisticpool import _core
 from holisticpool.awaitables import awaited
-from holisticpool.portions import Sets, run_sets
+
+if TYPE_CHECKING:
+    from holisticpool.portions import Sets
 
 __all__ = ("ExecutingConnection",)
 
@@ -69,6 +71,8 @@ class ExecutingConnection(_core.Connection):
         return self._run_many(command, args, timeout)
 
     def _run_many(self, command: str, args: Sets, timeout: float | None) -> _core.Operation[None]:
+        from holisticpool.portions import run_sets
+
         return run_sets(lambda sets: _core.Connection.executemany(self, command, sets, timeout=timeout), args)
 
     async def _overridden(

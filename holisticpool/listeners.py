@@ -17,12 +17,13 @@ import asyncio
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from holisticpool import _core
 from holisticpool.exceptions import InterfaceError, PostgresLogMessage
 
-__all__ = ("ConnectionParameters", "LoggedQuery")
+if TYPE_CHECKING:
+    from holisticpool.reports import ConnectionParameters
 
 # Names are cut off by the server, in LISTEN and in NOTIFY alike (NAMEDDATALEN - 1).
 _LONGEST_NAME_BYTES = 63
@@ -31,49 +32,27 @@ _LONGEST_NAME_BYTES = 63
 _running: set[asyncio.Task[Any]] = set()
 
 
-class ConnectionParameters(NamedTuple):
-    """Whose session it is. asyncpg's class of this name holds more, passwords too."""
-
-    user: str
-    database: str
-
-
-class LoggedQuery(NamedTuple):
-    """A statement that has ended: what a query logger gets.
-
-    query: its text.
-    args: its arguments, ``()`` where there were none; for executemany() and fetchmany() a list of tuples, or None
-        where more than a few came from an iterator.
-    timeout: seconds that it was given, or None.
-    elapsed: seconds from handing it to the session to its end; 0 where nothing was sent.
-    exception: what it raised (asyncio.CancelledError too), or None.
-    conn_addr: ``(host, port)``, or the path of the Unix socket.
-    conn_params: the user and the database.
-    """
-
-    query: str
-    args: Any
-    timeout: float | None
-    elapsed: float
-    exception: BaseException | None
-    conn_addr: tuple[str, int] | str
-    conn_params: ConnectionParameters
-
-
 def address(host: str, port: str) -> tuple[str, int] | str:
     """Where a session is, as asyncpg has it: host and port, or the path of the Unix socket in a directory."""
     return f"{host}/.s.PGSQL.{port}" if host.startswith("/") else (host, int(port))
 
 
-class _Callback(NamedTuple):
-    function: Callable[..., Any]
-    is_async: bool
+class _Callback:
+    """A function of the user's; equal to another one of an equal function."""
 
-    @classmethod
-    def of(cls, function: Any) -> _Callback:
+    __slots__ = ("function", "is_async")
+
+    def __init__(self, function: Any) -> None:
         if not callable(function):
             raise InterfaceError(f"expected a callable or an `async def` function, got {function!r}")
-        return cls(function, inspect.iscoroutinefunction(function))
+        self.function: Callable[..., Any] = function
+        self.is_async = inspect.iscoroutinefunction(function)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Callback) and (self.function is other.function or self.function == other.function)
+
+    def __hash__(self) -> int:
+        return hash(self.function)
 
     def schedule(self, loop: asyncio.AbstractEventLoop, here: bool, *args: Any) -> None:
         """Have *loop* call it soon; *here*: this is its thread."""
@@ -152,6 +131,8 @@ class Callbacks:
         elapsed: float,
         exception: BaseException | None,
     ) -> None:
+        from holisticpool.reports import LoggedQuery
+
         assert self.params is not None
         record = LoggedQuery(query, args, timeout, elapsed, exception, self.addr, self.params)
         for callback in list(self.queries):
@@ -183,6 +164,8 @@ class ListeningConnection(_core.Connection):
     @property
     def _params(self) -> ConnectionParameters:
         """User and database of the session."""
+        from holisticpool.reports import ConnectionParameters
+
         _, _, user, database = self._endpoint()
         return ConnectionParameters(user, database)
 
@@ -209,7 +192,7 @@ class ListeningConnection(_core.Connection):
         """
         if not isinstance(channel, str):
             raise InterfaceError(f"channel is expected to be a string, got {channel!r}")
-        added = _Callback.of(callback)
+        added = _Callback(callback)
         callbacks = self._hear("add_listener")
         if self.is_closed():
             raise InterfaceError("connection is closed")
@@ -234,7 +217,7 @@ class ListeningConnection(_core.Connection):
         if callbacks is None or self.is_closed():
             return
         name = _as_the_server_cuts_it(channel)
-        if _remove(callbacks.channels, name, _Callback.of(callback)) and name not in callbacks.channels:
+        if _remove(callbacks.channels, name, _Callback(callback)) and name not in callbacks.channels:
             callbacks.listening.discard(name)
             await self.execute(f"UNLISTEN {_quoted(channel)}")
 
@@ -249,13 +232,13 @@ class ListeningConnection(_core.Connection):
         callbacks = self._hear("add_log_listener")
         if self.is_closed():
             raise InterfaceError("connection is closed")
-        callbacks.log[_Callback.of(callback)] = None
+        callbacks.log[_Callback(callback)] = None
 
     def remove_log_listener(self, callback: Callable[..., Any]) -> None:
         """Undo add_log_listener(); no error where it was not added."""
         callbacks = self._heard("remove_log_listener")
         if callbacks is not None:
-            callbacks.log.pop(_Callback.of(callback), None)
+            callbacks.log.pop(_Callback(callback), None)
 
     def add_termination_listener(self, callback: Callable[..., Any]) -> None:
         """Have ``callback(connection)`` called once when the session has ended: closed, terminated or lost.
@@ -263,13 +246,13 @@ class ListeningConnection(_core.Connection):
         *callback* is a function or a coroutine function. It lasts as long as the
         session, over the end of a lease.
         """
-        self._hear("add_termination_listener").termination[_Callback.of(callback)] = None
+        self._hear("add_termination_listener").termination[_Callback(callback)] = None
 
     def remove_termination_listener(self, callback: Callable[..., Any]) -> None:
         """Undo add_termination_listener(); no error where it was not added."""
         callbacks = self._heard("remove_termination_listener")
         if callbacks is not None:
-            callbacks.termination.pop(_Callback.of(callback), None)
+            callbacks.termination.pop(_Callback(callback), None)
 
     def add_query_logger(self, callback: Callable[..., Any]) -> None:
         """Have ``callback(record)``, with a LoggedQuery, called for each statement that has ended.
@@ -281,14 +264,14 @@ class ListeningConnection(_core.Connection):
         callbacks = self._hear("add_query_logger")
         if callbacks.params is None and not self.is_closed():
             callbacks.addr, callbacks.params = self._addr, self._params
-        callbacks.queries[_Callback.of(callback)] = None
+        callbacks.queries[_Callback(callback)] = None
         self._listen(callbacks, True)
 
     def remove_query_logger(self, callback: Callable[..., Any]) -> None:
         """Undo add_query_logger(); no error where it was not added."""
         callbacks = self._heard("remove_query_logger")
         if callbacks is not None:
-            callbacks.queries.pop(_Callback.of(callback), None)
+            callbacks.queries.pop(_Callback(callback), None)
             self._listen(callbacks, bool(callbacks.queries))
 
     @contextmanager
@@ -302,7 +285,7 @@ class ListeningConnection(_core.Connection):
             if not self._released:
                 self.remove_query_logger(callback)
             elif callbacks is not None:
-                callbacks.queries.pop(_Callback.of(callback), None)
+                callbacks.queries.pop(_Callback(callback), None)
 
     @property
     def _query_loggers(self) -> Iterable[_Callback]:

@@ -10,29 +10,37 @@ InterfaceError("pool is not initialized").
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from holisticpool import _core
-from holisticpool.check import UNSET, RowForm, Unset
+from holisticpool.check import DEFAULT_PREFETCH, UNSET, RowForm, Unset
 from holisticpool.config import changed_connection, pool_config
 from holisticpool.connection import Connection, check_record_class, chosen_codecs, init_with_class, running_loop
+from holisticpool.connection import PoolConnectionHolder as PoolConnectionHolder
 from holisticpool.conninfo import connect_config
 from holisticpool.copy import CopyPool
 from holisticpool.exceptions import InterfaceError
-from holisticpool.leases import PoolAcquireContext as PoolAcquireContext
-from holisticpool.leases import PoolConnectionHolder as PoolConnectionHolder
-from holisticpool.leases import PoolConnectionProxy as PoolConnectionProxy
-from holisticpool.leases import PoolConnectionProxyMeta as PoolConnectionProxyMeta
-from holisticpool.portions import Sets
-from holisticpool.stream import DEFAULT_PREFETCH, Stream
 from holisticpool.targets import TargetSource
 
 if TYPE_CHECKING:
     from holisticpool.codecs import TypeCodec
+    from holisticpool.leases import PoolAcquireContext as PoolAcquireContext
+    from holisticpool.leases import PoolConnectionProxy as PoolConnectionProxy
+    from holisticpool.leases import PoolConnectionProxyMeta as PoolConnectionProxyMeta
+    from holisticpool.portions import Sets
+else:
+    # asyncpg's names, for annotations and isinstance(). Not every program needs them.
+
+    def __getattr__(name):
+        if name not in ("PoolAcquireContext", "PoolConnectionProxy", "PoolConnectionProxyMeta"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from holisticpool import leases
+
+        return getattr(leases, name)
+
 
 __all__ = ("Pool", "create_pool")
 
@@ -54,11 +62,12 @@ _FOR_THE_POOL: Final = (
 _CONNECT_KEYWORDS: Final = frozenset(connect_config.__kwdefaults__ or ()) - {"default_settings"}
 
 
-class _Opening(enum.Enum):
-    NEW = "new"
-    OPENING = "opening"
-    OPENED = "opened"
-    FAILED = "failed"
+class _Opening:
+    # No enumeration: making one took as long as the rest of this class's module.
+    NEW: Final = "new"
+    OPENING: Final = "opening"
+    OPENED: Final = "opened"
+    FAILED: Final = "failed"
 
 
 class Pool(CopyPool):
@@ -72,7 +81,7 @@ class Pool(CopyPool):
     _reset_mode: str | None = None
     # Whether setup and reset coroutines are run: __new__ chooses the class by them.
     _runs_hooks = False
-    _opening = _Opening.NEW
+    _opening: str = _Opening.NEW
 
     def __new__(cls, *args: Any, setup: object = None, reset: object = None, **kwargs: Any) -> Pool:
         """A pool whose leases run coroutines of the user's is of another class, which is slower."""
@@ -165,11 +174,11 @@ class Pool(CopyPool):
         await self.close()
 
     async def _initialize(self) -> Pool:
-        if self._opening is _Opening.OPENED:
+        if self._opening == _Opening.OPENED:
             return self
-        if self._opening is _Opening.OPENING:
+        if self._opening == _Opening.OPENING:
             raise InterfaceError("pool is being initialized in another task")
-        if self._opening is _Opening.FAILED:
+        if self._opening == _Opening.FAILED:
             raise InterfaceError("pool is closed")
         running = running_loop(self._wanted_loop)
         self._opening = _Opening.OPENING
@@ -256,7 +265,7 @@ class Pool(CopyPool):
             _check_names("set_connect_args", connect_kwargs)
             self._source.config = changed_connection(self._source.config, dsn, **connect_kwargs)
         self._connect_args = dsn, dict(connect_kwargs)
-        if self._opening is not _Opening.OPENED or self._connect_hook is not None:
+        if self._opening != _Opening.OPENED or self._connect_hook is not None:
             return
         self._set_command_timeout(self._source.config.command_timeout)
         timeout = self._source.config.connect_timeout
@@ -266,18 +275,18 @@ class Pool(CopyPool):
 
     async def expire_connections(self) -> None:
         """Replace every connection that is open: idle ones now, the others when they are released."""
-        if self._opening is _Opening.OPENED and not self._closed:
+        if self._opening == _Opening.OPENED and not self._closed:
             self._expire()
 
     def _check_open(self) -> None:
-        if self._opening is _Opening.OPENING:
+        if self._opening == _Opening.OPENING:
             raise InterfaceError(
                 "pool is being initialized, but not yet ready: likely there is a race between creating a pool and "
                 "using it"
             )
-        if self._opening is _Opening.NEW:
+        if self._opening == _Opening.NEW:
             raise InterfaceError("pool is not initialized")
-        if self._opening is _Opening.FAILED or self._closed:
+        if self._opening == _Opening.FAILED or self._closed:
             raise InterfaceError("pool is closed")
 
     async def _overridden(self, method: str, *args: Any, **kwargs: Any) -> Any:
@@ -302,6 +311,8 @@ class Pool(CopyPool):
         put into ``async with contextlib.aclosing(pool.stream(...)) as rows``: without
         it the lease ends when the generator is garbage collected.
         """
+        from holisticpool.stream import Stream
+
         return Stream(query, args, prefetch, timeout, record_class, rows, params).of_pool(self)
 
     async def executemany(self, command: str, args: Sets, *, timeout: float | None = None) -> None:
@@ -352,9 +363,9 @@ class Pool(CopyPool):
         New leases are refused at once. Where this is cancelled or fails, the
         pool is terminated. Doing it again does nothing.
         """
-        if self._opening is _Opening.FAILED:
+        if self._opening == _Opening.FAILED:
             return
-        if self._opening is _Opening.OPENED and self._closed:
+        if self._opening == _Opening.OPENED and self._closed:
             return
         self._check_open()
         warning = asyncio.get_running_loop().call_later(LONG_CLOSE_S, _warn_of_long_close)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from holisticpool import _core
 from holisticpool.check import RowForm, check_rows
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from holisticpool.connection import Connection
     from holisticpool.pool import Pool
     from holisticpool.transaction import Transaction
-
-DEFAULT_PREFETCH: Final = 500
 
 
 class Stream:

@@ -2,8 +2,8 @@
 
 Plain values: connection.py makes the first kind and the codecs in csrc/codec/ the
 second (by their slots, so that names and order of those are known there, too); the
-user reads them and passes them as arguments. Nothing here talks to a server, and
-nothing here may import the extension module, which imports this one.
+user reads them and passes them as arguments. Nothing here talks to a server. It
+is imported when the first of its classes is asked for, here or by a codec.
 """
 
 from __future__ import annotations

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
 import tempfile
+
+from holisticpool.check import UNSET
 
 # Modules of the standard library that are needed by some types, options and errors only, and take long to import.
 NEEDED_LATER = {
@@ -19,6 +23,30 @@ NEEDED_LATER = {
     "tempfile",
     "urllib.parse",
     "uuid",
+}
+
+# Of the package itself.
+LOADED_LATER = {
+    f"holisticpool.{name}"
+    for name in (
+        "adapter",
+        "alias",
+        "codecs",
+        "connect_utils",
+        "copy_data",
+        "cursor",
+        "database",
+        "leases",
+        "metrics",
+        "portions",
+        "prepared_stmt",
+        "reports",
+        "stream",
+        "tls",
+        "transaction",
+        "type_names",
+        "types",
+    )
 }
 
 
@@ -37,8 +65,7 @@ def test_import_loads_nothing_that_only_some_programs_need() -> None:
 
 
 def test_import_loads_only_the_modules_of_its_own_that_a_pool_needs() -> None:
-    later = {f"holisticpool.{name}" for name in ("adapter", "alias", "codecs", "connect_utils", "database", "metrics")}
-    assert loaded_by("import holisticpool") & later == set()
+    assert loaded_by("import holisticpool") & LOADED_LATER == set()
 
 
 def test_what_is_loaded_later_is_there_all_the_same() -> None:
@@ -48,6 +75,45 @@ def test_what_is_loaded_later_is_there_all_the_same() -> None:
         "h.adapter.SupabaseAsyncPGAdapter; assert h.connect_utils.SSLMode.prefer"
     )
     assert "holisticpool.adapter" in loaded_by(program)
+
+
+def test_every_module_that_is_loaded_later_is_an_attribute_of_the_package() -> None:
+    names = sorted(name.partition(".")[2] for name in LOADED_LATER - {"holisticpool.reports"})
+    assert loaded_by(f"import holisticpool as h; [getattr(h, name) for name in {names}]") > LOADED_LATER - {
+        "holisticpool.reports"
+    }
+
+
+def test_names_of_modules_are_found_where_asyncpg_has_them() -> None:
+    loaded_by(
+        "from holisticpool.connection import ConnectionConfiguration, ConnectionParameters, LoggedQuery, Transaction; "
+        "from holisticpool.pool import PoolAcquireContext, PoolConnectionHolder, PoolConnectionProxy; "
+        "import holisticpool as h; assert h.pool.PoolConnectionProxy is h.leases.PoolConnectionProxy; "
+        "assert Transaction is h.transaction.Transaction; assert h.ServerVersion is h.types.ServerVersion; "
+        "assert not hasattr(h.connection, 'nothing') and not hasattr(h.pool, 'nothing') and not hasattr(h, 'nothing')"
+    )
+
+
+def test_values_of_our_own_classes_are_known_before_any_was_received() -> None:
+    # Which of two nestings is meant is decided by the class of what is inside.
+    program = (
+        "import holisticpool as h; from holisticpool import _core; {of}; "
+        "assert _core.decode({oid}, _core.encode({oid}, {value})) == {value}"
+    )
+    for of, oid, value in (
+        ("R = h.Range", 6150, "[[R(1, 2)], []]"),
+        ("P = h.Path", 1019, "[P((1, 2), (3, 4))]"),
+        ("B = h.BitString", 1563, "[B('101')]"),
+        ("C = h.Circle, h.Point", 719, "[C[0](C[1](1, 2), 3.0)]"),
+    ):
+        loaded_by(program.format(of=of, oid=oid, value=value))
+
+
+def test_the_mark_of_what_is_not_given_stays_the_one_when_copied() -> None:
+    assert copy.copy(UNSET) is UNSET
+    assert copy.deepcopy(UNSET) is UNSET
+    assert pickle.loads(pickle.dumps(UNSET)) is UNSET
+    assert repr(UNSET) == "UNSET"
 
 
 def test_making_a_pool_loads_nothing_of_it_either() -> None:

@@ -66,12 +66,18 @@ base_of(const hp_codec *codec)
     return codec;
 }
 
-/* Is this list a multirange: empty, or of ranges? */
-static bool
+/* Is this list a multirange: empty, or of ranges? 1, 0, or -1 with an exception. */
+static int
 is_multirange(hp_codec_state *state, PyObject *list)
 {
     PyObject *first = PyList_GET_SIZE(list) > 0 ? PyList_GET_ITEM(list, 0) : NULL;
-    return first == NULL || PyTuple_Check(first) || PyObject_TypeCheck(first, (PyTypeObject *)state->Range);
+    if (first == NULL || PyTuple_Check(first)) {
+        return 1;
+    }
+    if (hp_own_types_ready(state) < 0) {
+        return -1;
+    }
+    return PyObject_TypeCheck(first, (PyTypeObject *)state->Range);
 }
 
 /* Is `obj`, inside of an array, one of its lists? Tuples and objects of our own
@@ -80,13 +86,17 @@ static int
 is_dimension(hp_codec_state *state, const hp_codec *element, PyObject *obj)
 {
     if (PyList_Check(obj) && base_of(element)->kind == HP_CODEC_MULTIRANGE) {
-        return !is_multirange(state, obj);
+        int is_element = is_multirange(state, obj);
+        return is_element < 0 ? -1 : !is_element;
     }
     if (PyTuple_Check(obj)) {
         return 0;
     }
     int usable = hp_is_array_container(state, obj);
     if (usable > 0) {
+        if (hp_own_types_ready(state) < 0) {
+            return -1;
+        }
         bool is_row = state->rows.type != NULL && PyObject_TypeCheck(obj, state->rows.type);
         return !is_row && !PyObject_TypeCheck(obj, (PyTypeObject *)state->Path);
     }

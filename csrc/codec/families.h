@@ -42,6 +42,14 @@ hp_check_length(const hp_codec *codec, Py_ssize_t len, Py_ssize_t expected)
 PyObject *hp_import_attr(const char *module, const char *name);
 /* Put that attribute into *member, where it is not there yet; 0, or -1 with an exception. */
 int hp_import_into(PyObject **member, const char *module, const char *name);
+/* Import the classes of holisticpool.types that the state has; 0, or -1 with an exception. */
+int hp_own_types_load(hp_codec_state *state);
+/* The same where it is not done yet: what whoever uses one of them does first. */
+static inline int
+hp_own_types_ready(hp_codec_state *state)
+{
+    return state->SparseVector != NULL ? 0 : hp_own_types_load(state);
+}
 /* New reference: an object of class `type` with these `n` slots set. Steals every
  * one of `values`; where one is NULL, an exception is set already. */
 PyObject *hp_new_with_slots(PyObject *type, PyObject *const *slots, PyObject *const *values, size_t n);
@@ -303,7 +311,6 @@ HP_DECODER(hp_parts_decode_text);
 
 /* ---- vector.c, sparsevec.c: pgvector ---- */
 
-int hp_sparsevec_init(hp_codec_state *state);
 HP_ENCODER(hp_pgvector_encode);
 HP_ENCODER(hp_halfvec_encode);
 HP_ENCODER(hp_sparsevec_encode);

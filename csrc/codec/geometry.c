@@ -19,20 +19,6 @@ enum { DOUBLE_BYTES = 8, POINT_BYTES = 16, COUNT_BYTES = 4, MOST_COORDINATES = 4
 int
 hp_geometry_init(hp_codec_state *state)
 {
-    const struct {
-        PyObject **member;
-        const char *name;
-    } imports[] = {
-        {&state->Point, "Point"},   {&state->Line, "Line"}, {&state->LineSegment, "LineSegment"},
-        {&state->Box, "Box"},       {&state->Path, "Path"}, {&state->Polygon, "Polygon"},
-        {&state->Circle, "Circle"},
-    };
-    for (size_t i = 0; i < Py_ARRAY_LENGTH(imports); i++) {
-        *imports[i].member = hp_import_attr("holisticpool.types", imports[i].name);
-        if (*imports[i].member == NULL) {
-            return -1;
-        }
-    }
     state->str_slot_points = PyUnicode_InternFromString("points");
     state->str_slot_is_closed = PyUnicode_InternFromString("_is_closed");
     return state->str_slot_points == NULL || state->str_slot_is_closed == NULL ? -1 : 0;
@@ -150,6 +136,9 @@ hp_polygon_encode(hp_codec_state *state, const hp_codec *Py_UNUSED(codec), PyObj
 static int
 is_closed_path(hp_codec_state *state, PyObject *obj)
 {
+    if (hp_own_types_ready(state) < 0) {
+        return -1;
+    }
     int is_path = PyObject_IsInstance(obj, state->Path);
     if (is_path <= 0) {
         return is_path < 0 ? -1 : PyTuple_Check(obj);
@@ -233,6 +222,9 @@ static PyObject *
 decode_fixed(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len, int n, make_fn make)
 {
     double coordinates[MOST_COORDINATES];
+    if (hp_own_types_ready(state) < 0) {
+        return NULL;
+    }
     if (!hp_check_length(codec, len, (Py_ssize_t)n * DOUBLE_BYTES)) {
         return NULL;
     }
@@ -296,12 +288,18 @@ read_points(hp_codec_state *state, const hp_codec *codec, const char *data, Py_s
 PyObject *
 hp_polygon_decode(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len)
 {
+    if (hp_own_types_ready(state) < 0) {
+        return NULL;
+    }
     return new_path(state, state->Polygon, read_points(state, codec, data, len), true);
 }
 
 PyObject *
 hp_path_decode(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len)
 {
+    if (hp_own_types_ready(state) < 0) {
+        return NULL;
+    }
     if (len < 1) {
         return hp_malformed(codec, "empty");
     }
@@ -341,6 +339,9 @@ decode_pattern(hp_codec_state *state, const hp_codec *codec, const char *data, P
 {
     double numbers[MOST_COORDINATES];
     const char *p = data;
+    if (hp_own_types_ready(state) < 0) {
+        return NULL;
+    }
     if (!take_pattern(codec, &p, data + len, pattern, numbers) || p != data + len) {
         return hp_malformed(codec, "not the text form of this type");
     }
@@ -409,12 +410,18 @@ points_from_text(hp_codec_state *state, const hp_codec *codec, const char *data,
 PyObject *
 hp_polygon_decode_text(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len)
 {
+    if (hp_own_types_ready(state) < 0) {
+        return NULL;
+    }
     return new_path(state, state->Polygon, points_from_text(state, codec, data, len, '(', ')'), true);
 }
 
 PyObject *
 hp_path_decode_text(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len)
 {
+    if (hp_own_types_ready(state) < 0) {
+        return NULL;
+    }
     bool closed = len > 0 && data[0] == '(';
     PyObject *points = points_from_text(state, codec, data, len, closed ? '(' : '[', closed ? ')' : ']');
     return new_path(state, state->Path, points, closed);

@@ -486,7 +486,7 @@ hp_codec_init(PyObject *Py_UNUSED(module), hp_codec_state *state)
 {
     if (hp_datetime_init(state) < 0 || hp_uuid_init(state) < 0 || hp_network_init(state) < 0 ||
         hp_array_init(state) < 0 || hp_bits_init(state) < 0 || hp_geometry_init(state) < 0 ||
-        hp_range_init(state) < 0 || hp_sparsevec_init(state) < 0) {
+        hp_range_init(state) < 0) {
         return -1;
     }
     return 0;

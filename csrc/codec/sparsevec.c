@@ -12,13 +12,6 @@
 
 enum { HEADER_BYTES = 12, ITEM_BYTES = 8 };
 
-int
-hp_sparsevec_init(hp_codec_state *state)
-{
-    state->SparseVector = hp_import_attr("holisticpool.types", "SparseVector");
-    return state->SparseVector == NULL ? -1 : 0;
-}
-
 typedef struct sparse {
     int32_t dimensions;
     int32_t *indices; /* PyMem_Malloc'ed, as many as values.n */
@@ -178,6 +171,9 @@ parse(hp_text_cursor *c, sparse *s)
 static int
 read_input(hp_codec_state *state, const hp_codec *codec, PyObject *obj, sparse *s)
 {
+    if (hp_own_types_ready(state) < 0) {
+        return -1;
+    }
     if (PyObject_TypeCheck(obj, (PyTypeObject *)state->SparseVector)) {
         return take_vector(state, obj, s);
     }
@@ -242,6 +238,9 @@ tuple_of(const sparse *s, bool values)
 static PyObject *
 vector_of(hp_codec_state *state, const sparse *s)
 {
+    if (hp_own_types_ready(state) < 0) {
+        return NULL;
+    }
     PyObject *parts[] = {PyLong_FromLong(s->dimensions), tuple_of(s, false), tuple_of(s, true)};
     return hp_new_tuple(state->SparseVector, parts, 3);
 }

@@ -39,6 +39,27 @@ hp_import_into(PyObject **member, const char *module, const char *name)
     return 0;
 }
 
+int
+hp_own_types_load(hp_codec_state *state)
+{
+    /* SparseVector is the last: what hp_own_types_ready() looks at */
+    const struct {
+        PyObject **member;
+        const char *name;
+    } imports[] = {
+        {&state->BitString, "BitString"},       {&state->Point, "Point"},   {&state->Line, "Line"},
+        {&state->LineSegment, "LineSegment"},   {&state->Box, "Box"},       {&state->Path, "Path"},
+        {&state->Polygon, "Polygon"},           {&state->Circle, "Circle"}, {&state->Range, "Range"},
+        {&state->SparseVector, "SparseVector"},
+    };
+    for (size_t i = 0; i < Py_ARRAY_LENGTH(imports); i++) {
+        if (hp_import_into(imports[i].member, "holisticpool.types", imports[i].name) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 /* New reference: an object of `type` as object.__new__() makes it. */
 static PyObject *
 new_instance(PyObject *type)
