@@ -136,19 +136,33 @@ def keywords_header(catalogue: Catalogue) -> str:
 
 
 def functions_header(catalogue: Catalogue) -> str:
-    rows = []
+    effects = {}
     for name, function in sorted(catalogue.functions.items()):
         calm = (function.calm or HARMLESS.fullmatch(name)) and not REFUSED.fullmatch(name)
-        if not calm and not function.unary:
-            continue
-        effect = "TOUCHES" if not calm else "WRITES" if WRITES.fullmatch(name) else "NONE"
-        rows.append(f'    {{"{name}", {len(name)}, HP_SQL_EFFECT_{effect}}},\n')
+        if calm or function.unary:
+            effects[name] = "TOUCHES" if not calm else "WRITES" if WRITES.fullmatch(name) else "NONE"
+    return heading(
+        "sqlscan_functions.h", "what calling a built-in function does.", catalogue.versions
+    ) + functions_table(effects)
+
+
+def functions_table(effects: dict[str, str]) -> str:
+    """The effects by name, as a table without a pointer: a pointer is written to when the library is loaded."""
+    rows, at = [], 0
+    for name, effect in effects.items():
+        rows.append(f"    {{{at}, {len(name)}, HP_SQL_EFFECT_{effect}}}, /* {name} */\n")
+        at += len(name)
     return (
-        heading("sqlscan_functions.h", "what calling a built-in function does.", catalogue.versions)
-        + '#ifndef HP_SQLSCAN_FUNCTIONS_H\n#define HP_SQLSCAN_FUNCTIONS_H\n\n#include "engine/sqlcall.h"\n\n'
-        + "/* Sorted by name, bytewise. Of those that touch, only what can be called with one argument. */\n"
-        + "static const struct hp_function {\n    const char *name;\n    unsigned char len;\n"
-        + "    unsigned char effect;\n} hp_functions[] = {\n"
+        '#ifndef HP_SQLSCAN_FUNCTIONS_H\n#define HP_SQLSCAN_FUNCTIONS_H\n\n#include "engine/sqlcall.h"\n\n'
+        + "#include <stdint.h>\n\n"
+        + "/* The names, one right behind the other. */\n"
+        + "static const char hp_function_names[] =\n"
+        + "\n".join(f'    "{name}"' for name in effects)
+        + ';\n\n_Static_assert(sizeof hp_function_names <= UINT16_MAX, "places in it are uint16_t");\n\n'
+        + "/* Sorted by name, bytewise. Of those that touch, only what can be called with one argument. Without a\n"
+        + " * pointer, which would be written to, and so be this process's own memory, when the library is loaded. */\n"
+        + "static const struct hp_function {\n    uint16_t at; /* of its name in hp_function_names */\n"
+        + "    unsigned char len;\n    unsigned char effect;\n} hp_functions[] = {\n"
         + "".join(rows)
         + "};\n\n#endif\n"
     )

@@ -88,10 +88,11 @@ find_function(const hp_token *token)
 
     while (low < high && !token->escaped) {
         const size_t middle = low + (high - low) / 2;
-        const int order = compare_name(token, hp_functions[middle].name, hp_functions[middle].len);
+        const struct hp_function *const function = &hp_functions[middle];
+        const int order = compare_name(token, hp_function_names + function->at, function->len);
 
         if (order == 0) {
-            return &hp_functions[middle];
+            return function;
         }
         if (order < 0) {
             high = middle;
