@@ -319,18 +319,27 @@ class Connection(CopyConnection, ExecutingConnection, ListeningConnection, metac
 
     async def _reset(self) -> None:
         self._forget_listeners()
-        outermost = self._top_xact
+        self._report_transaction()
         self._transactions.clear()
-        is_open = outermost is not None or self.is_in_transaction()
-        if is_open and not (outermost is not None and outermost._managed):
-            asyncio.get_running_loop().call_exception_handler(
-                {"message": f"Resetting connection with an active transaction {self!r}", "connection": self}
-            )
         if self.is_in_transaction():
             await self.execute("ROLLBACK")
         for query in (self.get_reset_query(), self._settings_query):
             if query:
                 await self.execute(query)
+
+    def _report_transaction(self) -> None:
+        """Tell the loop's exception handler, before a reset, of a transaction that no ``async with`` is going to end.
+
+        The C part calls it, too, when a lease is given back.
+        """
+        outermost = self._top_xact
+        if outermost._managed if outermost is not None else not self.is_in_transaction():
+            return
+        loop = self._loop
+        assert loop is not None  # there is a session
+        loop.call_exception_handler(
+            {"message": f"Resetting connection with an active transaction {self!r}", "connection": self}
+        )
 
     def get_reset_query(self) -> str:
         """The statements that reset() runs; a subclass may give others."""

@@ -102,7 +102,8 @@ class Portal:
         return self._name is not None
 
     def check_transaction(self) -> None:
-        """NoActiveSQLTransactionError outside of a transaction."""
+        """NoActiveSQLTransactionError outside of a transaction, InterfaceError on a closed or released connection."""
+        self._connection._check_open("cursor")
         if not self._connection.is_in_transaction():
             raise NoActiveSQLTransactionError("cursor cannot be created outside of a transaction")
 

@@ -102,6 +102,7 @@ class HookedPool(Pool):
 
     async def _run_reset(self, connection: Connection, must_unlisten: bool) -> None:
         assert self._reset_hook is not None
+        connection._report_transaction()
         connection._transactions.clear()
         if connection.is_in_transaction():
             await connection.execute("ROLLBACK")

@@ -93,6 +93,25 @@ hp_connection_give_back(ConnectionObject *self)
 }
 
 void
+hp_connection_report_transaction(ConnectionObject *self)
+{
+    const hp_conn *conn = self->conn;
+    if (conn == NULL || self->in_init || self->pool->generation != hp_fork_generation || conn->lease != self->lease ||
+        conn->state != HP_CONN_READY) {
+        return;
+    }
+    bool started = self->started != NULL && PyList_Check(self->started) && PyList_GET_SIZE(self->started) > 0;
+    if (!started && !hp_conn_in_transaction(conn)) {
+        return;
+    }
+    PyObject *done = PyObject_CallMethod((PyObject *)self, "_report_transaction", NULL);
+    if (done == NULL) {
+        PyErr_WriteUnraisable((PyObject *)self);
+    }
+    Py_XDECREF(done);
+}
+
+void
 hp_connection_release(ConnectionObject *self)
 {
     if (hp_connection_give_back(self) < 0) {
@@ -219,7 +238,7 @@ connection_repr(PyObject *object)
     ConnectionObject *self = (ConnectionObject *)object;
     const char *state = "closed";
     if (is_released(self)) {
-        state = "released";
+        state = "[released]";
     } else if (self->conn != NULL && self->conn->state == HP_CONN_READY) {
         state = "open";
     }
@@ -402,6 +421,9 @@ connection_is_in_transaction(PyObject *object, PyObject *unused)
 {
     ConnectionObject *self = (ConnectionObject *)object;
     (void)unused;
+    if (!is_released(self) && (self->conn == NULL || self->conn->state != HP_CONN_READY)) {
+        Py_RETURN_FALSE; /* it ended with the session */
+    }
     if (hp_connection_check(self, "is_in_transaction") < 0) {
         return NULL;
     }

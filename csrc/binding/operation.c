@@ -747,9 +747,12 @@ op_aexit(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     OperationObject *op = (OperationObject *)self;
     (void)args;
     (void)nargs;
-    if (op->connection != NULL) {
-        int rc = hp_connection_give_back(op->connection);
-        Py_CLEAR(op->connection);
+    ConnectionObject *connection = op->connection;
+    if (connection != NULL) {
+        op->connection = NULL;
+        hp_connection_report_transaction(connection);
+        int rc = hp_connection_give_back(connection);
+        Py_DECREF(connection);
         if (rc < 0) {
             return NULL;
         }

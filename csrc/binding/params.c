@@ -144,9 +144,21 @@ static void
 raise_count_error(OperationObject *op, Py_ssize_t given)
 {
     int expected = op->req.stmt->nparams;
-    PyErr_Format(op->pool->state->errors.InterfaceError,
-                 "the server expects %d argument%s for this query, %zd %s passed", expected, expected == 1 ? "" : "s",
-                 given, given == 1 ? "was" : "were");
+    const char *hint = expected > 0
+                           ? "Compare the numbers ($1, $2, ...) in the query with what is passed after it."
+                           : "No parameter ($1) is in the query, or it is of a kind that takes none: PostgreSQL has "
+                             "parameters in SELECT, INSERT, UPDATE, DELETE, MERGE and VALUES, not in CREATE, SET, ...";
+    PyObject *args = Py_BuildValue(
+        "(N)", PyUnicode_FromFormat("the server expects %d argument%s for this query, %zd %s passed", expected,
+                                    expected == 1 ? "" : "s", given, given == 1 ? "was" : "were"));
+    PyObject *keywords = Py_BuildValue("{ss}", "hint", hint);
+    PyObject *error = args && keywords ? PyObject_Call(op->pool->state->errors.InterfaceError, args, keywords) : NULL;
+    Py_XDECREF(args);
+    Py_XDECREF(keywords);
+    if (error != NULL) {
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+        Py_DECREF(error);
+    }
 }
 
 static int

@@ -603,6 +603,7 @@ pool_release(PyObject *object, PyObject *args, PyObject *kwargs)
                      "Pool.release() received invalid connection: %R is not a member of this pool", connection);
         return NULL;
     }
+    hp_connection_report_transaction((ConnectionObject *)connection);
     if (hp_connection_give_back((ConnectionObject *)connection) < 0) {
         return NULL;
     }

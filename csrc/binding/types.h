@@ -153,6 +153,9 @@ void hp_connection_release(ConnectionObject *connection);
 /* ... for the user's call: 0, or -1 with a warning that the user's filters make an
  * exception. It is given back in any case. */
 int hp_connection_give_back(ConnectionObject *connection);
+/* Before the user gives the lease back: the loop's exception handler hears of a
+ * transaction that is open. It may run any code of the user's. */
+void hp_connection_report_transaction(ConnectionObject *connection);
 /* Close the session at once; no effect on a released one. */
 void hp_connection_terminate(ConnectionObject *connection);
 /* 0, or -1 with InterfaceError: released or closed. `method` as in "fetch". */

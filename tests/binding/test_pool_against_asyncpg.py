@@ -510,6 +510,82 @@ async def expiring_where_nothing_is_open(driver: Any, make: Make) -> Any:
     return [*seen, await caught(pool.expire_connections)]
 
 
+# ---- transactions ----
+
+
+@case
+async def release_tells_of_a_transaction_that_nobody_ends(driver: Any, make: Make) -> Any:
+    told: list[str] = []
+    seen: list[Any] = []
+
+    async def begun(conn: Any) -> None:
+        await conn.execute("BEGIN")
+
+    async def started(conn: Any) -> None:
+        await conn.transaction().start()
+        await conn.execute("SELECT 1")
+
+    async def only_started(conn: Any) -> None:
+        await conn.transaction().start()
+
+    async def failed(conn: Any) -> None:
+        await conn.transaction().start()
+        await caught(lambda: conn.execute("SELECT 1 / 0"))
+
+    async def ended(conn: Any) -> None:
+        async with conn.transaction():
+            await conn.execute("SELECT 1")
+        transaction = conn.transaction()
+        await transaction.start()
+        await transaction.rollback()
+
+    async def no_reset(conn: Any) -> None:
+        pass
+
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: told.append(context["message"].partition(" <")[0]))
+    try:
+        for hooks in ({}, {"reset": no_reset}, {"setup": no_reset}):
+            async with make(**hooks) as pool:
+                for leave in (begun, started, only_started, failed, ended):
+                    async with pool.acquire() as conn:
+                        await leave(conn)
+                    conn = await pool.acquire()
+                    await leave(conn)
+                    await pool.release(conn)
+                    seen.append((leave.__name__, len(told), await pool.fetchval("SELECT 6")))
+        return [seen, told]
+    finally:
+        loop.set_exception_handler(None)
+
+
+@case
+async def release_inside_of_a_transaction_that_ends_by_itself(driver: Any, make: Make) -> Any:
+    told: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: told.append(context["message"]))
+    try:
+        async with make() as pool:
+            conn = await pool.acquire()
+
+            async def leave() -> None:
+                async with conn.transaction():
+                    await conn.execute("SELECT 1")
+                    await pool.release(conn)
+
+            return [await caught(leave, text=False), told, await pool.fetchval("SELECT 7")]
+    finally:
+        loop.set_exception_handler(None)
+
+
+@case
+async def closed_session_is_in_no_transaction(driver: Any, make: Make) -> Any:
+    conn = await driver.connect(make.dsn)
+    cursor = conn.cursor("SELECT 1")
+    await conn.close()
+    return [conn.is_in_transaction(), await caught(cursor, text=False), await caught(conn.reset)]
+
+
 @case
 async def command_timeout_that_is_no_number(driver: Any, make: Make) -> Any:
     return [await caught(lambda each=each: make(command_timeout=each)) for each in ("soon", False, True)]
