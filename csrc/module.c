@@ -27,6 +27,7 @@
     DO(get_running_loop)                                                                                               \
     DO(ensure_future)                                                                                                  \
     DO(Task)                                                                                                           \
+    DO(Future)                                                                                                         \
     DO(BaseEventLoop)                                                                                                  \
     DO(kw_context)                                                                                                     \
     DO(traceback_globals)                                                                                              \
@@ -43,6 +44,8 @@
     DO(str_thread_id)                                                                                                  \
     DO(str_refill)                                                                                                     \
     DO(str_loop)                                                                                                       \
+    DO(str_get_loop)                                                                                                   \
+    DO(str_blocking)                                                                                                   \
     DO(str_overridden)                                                                                                 \
     DO(str_execute)                                                                                                    \
     DO(str_own_execute)                                                                                                \
@@ -68,6 +71,8 @@ intern_names(hp_binding_state *state)
         {&state->str_debug, "_debug"},
         {&state->str_thread_id, "_thread_id"},
         {&state->str_loop, "loop"},
+        {&state->str_get_loop, "get_loop"},
+        {&state->str_blocking, "_asyncio_future_blocking"},
         {&state->str_refill, "_refill"},
         {&state->str_overridden, "_overridden"},
         {&state->str_execute, "_execute"},
@@ -97,12 +102,13 @@ hp_binding_init(PyObject *module, hp_binding_state *state)
     state->get_running_loop = attribute_of("asyncio.events", "_get_running_loop");
     state->ensure_future = attribute_of("asyncio", "ensure_future");
     state->Task = attribute_of("_asyncio", "Task");
+    state->Future = attribute_of("_asyncio", "Future");
     state->BaseEventLoop = attribute_of("asyncio", "BaseEventLoop");
     state->kw_context = Py_BuildValue("(s)", "context");
     state->traceback_globals = PyDict_New();
     if (state->get_running_loop == NULL || state->ensure_future == NULL || state->Task == NULL ||
-        state->BaseEventLoop == NULL || state->kw_context == NULL || state->traceback_globals == NULL ||
-        intern_names(state) < 0) {
+        state->Future == NULL || state->BaseEventLoop == NULL || state->kw_context == NULL ||
+        state->traceback_globals == NULL || intern_names(state) < 0) {
         return -1;
     }
     if (hp_operation_type_init(module, state) < 0 || hp_finished_type_init(module, state) < 0 ||

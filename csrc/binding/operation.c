@@ -692,6 +692,54 @@ op_set_blocking(PyObject *self, PyObject *value, void *closure)
     return 0;
 }
 
+/* ---- what each await looks up ---- */
+
+static PyObject *
+itself(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return Py_NewRef(self);
+}
+
+static PyMethodDef get_loop_def = {"get_loop", itself, METH_NOARGS, NULL};
+static PyMethodDef add_done_callback_def = {"add_done_callback", (PyCFunction)(void (*)(void))op_add_done_callback,
+                                            METH_FASTCALL | METH_KEYWORDS, NULL};
+
+int
+hp_operation_pool_init(PoolObject *pool)
+{
+    pool->get_loop = PyCFunction_New(&get_loop_def, pool->loop);
+    return pool->get_loop ? 0 : -1;
+}
+
+/* A task looks three names up in what it waits for, and sets one of them. The names
+ * are interned: found by identity, without a walk through the type. */
+static PyObject *
+op_getattro(PyObject *self, PyObject *name)
+{
+    OperationObject *op = (OperationObject *)self;
+    const hp_binding_state *binding = &state_of(op)->binding;
+    if (name == binding->str_blocking) {
+        return op_get_blocking(self, NULL);
+    }
+    if (name == binding->str_get_loop && op->pool->get_loop != NULL) {
+        return Py_NewRef(op->pool->get_loop);
+    }
+    if (name == binding->str_add_done_callback) {
+        return PyCFunction_New(&add_done_callback_def, self);
+    }
+    return PyObject_GenericGetAttr(self, name);
+}
+
+static int
+op_setattro(PyObject *self, PyObject *name, PyObject *value)
+{
+    if (name == state_of((OperationObject *)self)->binding.str_blocking) {
+        return op_set_blocking(self, value, NULL);
+    }
+    return PyObject_GenericSetAttr(self, name, value);
+}
+
 static PyObject *
 op_get_name(PyObject *self, void *closure)
 {
@@ -843,6 +891,8 @@ static PyType_Slot op_slots[] = {
     {Py_tp_traverse, op_traverse},
     {Py_tp_clear, op_clear},
     {Py_tp_repr, op_repr},
+    {Py_tp_getattro, op_getattro},
+    {Py_tp_setattro, op_setattro},
     {Py_tp_iter, op_await},
     {Py_tp_iternext, op_next},
     {Py_am_await, op_await},

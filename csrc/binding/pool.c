@@ -150,6 +150,8 @@ release_parts(PoolObject *self)
     Py_CLEAR(self->loop);
     Py_CLEAR(self->call_soon);
     Py_CLEAR(self->ready);
+    Py_CLEAR(self->answered);
+    Py_CLEAR(self->get_loop);
     Py_CLEAR(self->record_class);
     Py_CLEAR(self->connection_class);
 }
@@ -229,7 +231,7 @@ pool_init(PyObject *object, PyObject *args, PyObject *kwargs)
     self->loop = Py_NewRef(loop);
     self->record_class = (PyTypeObject *)Py_NewRef(record_class);
     self->connection_class = (PyTypeObject *)Py_NewRef(connection_class);
-    if (hp_wakeup_init(self) < 0) {
+    if (hp_wakeup_init(self) < 0 || hp_operation_pool_init(self) < 0) {
         goto error;
     }
     self->statements = PyDict_New();
@@ -258,6 +260,8 @@ pool_traverse(PoolObject *self, visitproc visit, void *arg)
     Py_VISIT(self->loop);
     Py_VISIT(self->call_soon);
     Py_VISIT(self->ready);
+    Py_VISIT(self->answered);
+    Py_VISIT(self->get_loop);
     Py_VISIT(self->statements);
     Py_VISIT(self->type_names);
     Py_VISIT(self->record_class);

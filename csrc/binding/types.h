@@ -37,12 +37,14 @@ typedef struct hp_binding_state {
     PyObject *get_running_loop; /* asyncio.events._get_running_loop */
     PyObject *ensure_future;    /* asyncio.ensure_future */
     PyObject *Task;             /* asyncio's, in C */
+    PyObject *Future;           /* ... */
+    PyCFunction task_wakeup;    /* wakeup.c: what tasks add as done-callback; NULL: none has yet */
     PyObject *BaseEventLoop;
     PyObject *kw_context; /* ("context",) */
     PyObject *traceback_globals;
     PyObject *str_call_soon, *str_add_reader, *str_remove_reader, *str_is_closed, *str_getaddrinfo,
         *str_add_done_callback, *str_run_once, *str_ready, *str_stopping, *str_debug, *str_thread_id, *str_loop,
-        *str_overridden, *str_execute, *str_own_execute, *str_refill;
+        *str_get_loop, *str_blocking, *str_overridden, *str_execute, *str_own_execute, *str_refill;
     PyObject *query_names, *query_methods; /* override.c: tuples */
     void *free_operations;                 /* operation.c: a chain through `pool` */
     int free_count;
@@ -60,6 +62,8 @@ typedef struct PoolObject {
     PyObject *loop;
     PyObject *call_soon;  /* loop.call_soon, bound */
     PyObject *ready;      /* wakeup.c: what it has been asked to call, or NULL */
+    PyObject *answered;   /* wakeup.c: a future of the loop's that is done */
+    PyObject *get_loop;   /* operation.c: what operations have as get_loop */
     unsigned long thread; /* in which the loop ran last */
     bool reading;         /* registered with the loop */
     unsigned generation;  /* of forks: another one than now means a child */
@@ -282,6 +286,8 @@ typedef struct OperationObject {
 } OperationObject;
 
 int hp_operation_type_init(PyObject *module, hp_binding_state *state);
+/* What the operations of a pool share. 0, or -1 with an exception. */
+int hp_operation_pool_init(PoolObject *pool);
 void hp_operation_free_list_clear(hp_binding_state *state);
 /* New reference, state NEW. Borrows all. */
 OperationObject *hp_operation_new(PoolObject *pool, ConnectionObject *connection, hp_op_kind kind);

@@ -16,6 +16,10 @@
  * at its end. Whether the loop has something else to call only asyncio's own loops
  * say (uvloop's do not), and one that is to stop, or that debugs, calls all itself.
  *
+ * A task of asyncio's own asks what wakes it up for its result: by name, unless that
+ * is a future of asyncio's own. Where the operation has nothing to say (send() gives
+ * its answer), such a future that is done takes its place.
+ *
  * An exception of a callback goes to the loop's exception handler, as a handle of
  * asyncio does it; SystemExit and KeyboardInterrupt end the batch, whose rest is
  * scheduled again.
@@ -23,6 +27,8 @@
  * Called by operation.c; hp_wakeup_end_run() by loop.c.
  */
 #include "module.h"
+
+#include <string.h>
 
 /* A batch is a list of triples: callback, operation, context. */
 enum { CALLBACK, OPERATION, CONTEXT, TRIPLE };
@@ -41,12 +47,34 @@ is_own(PoolObject *pool, PyObject *name)
     return is;
 }
 
+/* New reference. */
+static PyObject *
+done_future(PoolObject *pool)
+{
+    hp_binding_state *binding = &pool->state->binding;
+    PyObject *none = PyTuple_New(0);
+    PyObject *keywords = PyDict_New();
+    PyObject *future = NULL;
+    if (none != NULL && keywords != NULL && PyDict_SetItem(keywords, binding->str_loop, pool->loop) == 0) {
+        future = PyObject_Call(binding->Future, none, keywords);
+    }
+    PyObject *done = future ? PyObject_CallMethod(future, "set_result", "O", Py_None) : NULL;
+    if (done == NULL) {
+        Py_CLEAR(future);
+    }
+    Py_XDECREF(done);
+    Py_XDECREF(keywords);
+    Py_XDECREF(none);
+    return future;
+}
+
 int
 hp_wakeup_init(PoolObject *pool)
 {
     hp_binding_state *binding = &pool->state->binding;
     pool->call_soon = PyObject_GetAttr(pool->loop, binding->str_call_soon);
-    if (pool->call_soon == NULL) {
+    pool->answered = pool->call_soon ? done_future(pool) : NULL;
+    if (pool->answered == NULL) {
         return -1;
     }
     if (PyObject_IsInstance(pool->loop, binding->BaseEventLoop) > 0 && is_own(pool, binding->str_call_soon) &&
@@ -99,19 +127,44 @@ is_next(PoolObject *pool)
 static bool
 is_wakeup(const PoolObject *pool, PyObject *callback)
 {
-    PyObject *self = PyCFunction_Check(callback) ? PyCFunction_GET_SELF(callback) : NULL;
-    return self != NULL && PyObject_TypeCheck(self, (PyTypeObject *)pool->state->binding.Task);
+    hp_binding_state *binding = &pool->state->binding;
+    if (!PyCFunction_Check(callback)) {
+        return false;
+    }
+    if (binding->task_wakeup != NULL && PyCFunction_GET_FUNCTION(callback) == binding->task_wakeup) {
+        return true;
+    }
+    PyObject *self = PyCFunction_GET_SELF(callback);
+    if (self == NULL || !PyObject_TypeCheck(self, (PyTypeObject *)binding->Task)) {
+        return false;
+    }
+    if (strcmp(((PyCFunctionObject *)callback)->m_ml->ml_name, "task_wakeup") == 0) {
+        binding->task_wakeup = PyCFunction_GET_FUNCTION(callback);
+    }
+    return true;
+}
+
+/* Borrowed: what the callback is called with. */
+static PyObject *
+argument_of(PyObject *callback, PyObject *operation)
+{
+    OperationObject *op = (OperationObject *)operation;
+    if (op->state != HP_OP_DONE || op->cancelled ||
+        PyCFunction_GET_FUNCTION(callback) != op->pool->state->binding.task_wakeup) {
+        return operation;
+    }
+    return op->pool->answered;
 }
 
 /* ---- calling ---- */
 
 static int
-call_in_context(PyObject *callback, PyObject *op, PyObject *context)
+call_in_context(PyObject *callback, PyObject *argument, PyObject *context)
 {
     if (PyContext_Enter(context) < 0) {
         return -1;
     }
-    PyObject *result = PyObject_CallOneArg(callback, op);
+    PyObject *result = PyObject_CallOneArg(callback, argument);
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     int rc = PyContext_Exit(context);
@@ -202,7 +255,7 @@ run_triples(PyObject *batch)
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(batch); i += TRIPLE) {
         PyObject *callback = PyList_GET_ITEM(batch, i + CALLBACK);
         PyObject *op = PyList_GET_ITEM(batch, i + OPERATION);
-        if (call_in_context(callback, op, PyList_GET_ITEM(batch, i + CONTEXT)) == 0) {
+        if (call_in_context(callback, argument_of(callback, op), PyList_GET_ITEM(batch, i + CONTEXT)) == 0) {
             continue;
         }
         if (PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {

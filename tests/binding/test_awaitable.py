@@ -241,6 +241,36 @@ async def test_generator_based_driver_gets_the_result_as_stop_iteration(pool: Po
 # ---- before it is started ----
 
 
+@pytest.mark.parametrize("name", ["_asyncio_future_blocking", "get_loop", "add_done_callback"])
+async def test_what_a_task_looks_up_is_found_by_any_string(pool: Pool, name: str) -> None:
+    operation: Any = pool.fetchval("SELECT 1")
+    spelled = "".join(list(name))
+    assert spelled is not sys.intern(name)
+    waits = operation.send(None)
+    interned, other = getattr(waits, sys.intern(name)), getattr(waits, spelled)
+    assert (interned, type(interned)) == (other, type(other)) or interned() is other() is asyncio.get_running_loop()
+    setattr(waits, "".join(["_asyncio_future_", "blocking"]), False)
+    assert waits._asyncio_future_blocking is False
+    setattr(waits, sys.intern("_asyncio_future_blocking"), True)
+    assert waits._asyncio_future_blocking is True
+    operation.close()
+
+
+async def test_done_callbacks_of_a_task_that_do_not_wake_it_get_the_operation(pool: Pool) -> None:
+    """A method of a task's in C, as what wakes tasks up is."""
+    other = asyncio.create_task(asyncio.Event().wait())
+    await one_turn()
+    operation: Any = pool.fetchval("SELECT 1")
+    waits = operation.send(None)
+    waits.add_done_callback(other.cancel)
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await other
+    assert caught.value.args == (waits,)
+    with pytest.raises(StopIteration) as stop:
+        operation.send(None)
+    assert stop.value.value == 1
+
+
 async def test_new_operation_is_a_coroutine_and_no_future(pool: Pool) -> None:
     operation = pool.fetchval("SELECT 1")
     assert asyncio.iscoroutine(operation)

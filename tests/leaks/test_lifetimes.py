@@ -242,6 +242,9 @@ async def test_init_after_one_that_failed_late_works_and_leaks_nothing() -> None
     class Loop:
         def call_soon(self) -> None: ...
 
+        def get_debug(self) -> bool:
+            return False
+
     loop = Loop()
     pool = _core.Pool.__new__(_core.Pool)
     before = sys.getrefcount(loop)
