@@ -17,7 +17,7 @@ has_reader(const hp_plan *plan, int column)
     return !plan->text && plan->readers[column] != NULL;
 }
 
-static PyObject *
+static inline PyObject *
 decode_field(hp_codec_state *state, const hp_codec *codec, const PGresult *result, int row, int column, bool text)
 {
     int len = PQgetlength(result, row, column);
@@ -96,13 +96,17 @@ read_column(OperationObject *op, const hp_plan *plan, const PGresult *result, in
 static int
 read_row(OperationObject *op, const hp_plan *plan, const PGresult *result, int row, bool all, PyObject *record)
 {
+    hp_codec_state *state = &op->pool->state->codec;
+    const hp_codec *const *columns = plan->columns;
+    int ncolumns = plan->ncolumns;
+    bool text = plan->text;
     bool track = false;
-    for (int i = 0; i < plan->ncolumns; i++) {
+    for (int i = 0; i < ncolumns; i++) {
         bool other = !has_reader(plan, i);
         if (!all && !other) {
             continue;
         }
-        PyObject *value = decode_field(&op->pool->state->codec, plan->columns[i], result, row, i, plan->text);
+        PyObject *value = decode_field(state, columns[i], result, row, i, text);
         if (value == NULL) {
             return -1;
         }

@@ -292,6 +292,23 @@ text_capacity(const numeric_field *num)
     return 3 + before + num->scale + DIGITS_PER_GROUP;
 }
 
+/* Decimal(text), as far as that goes without a look at __init__: it has none of its own. Steals text. */
+static PyObject *
+new_decimal(hp_codec_state *state, PyObject *text)
+{
+    PyTypeObject *type = (PyTypeObject *)state->Decimal;
+    PyObject *args = PyTuple_New(1);
+    if (args == NULL) {
+        Py_DECREF(text);
+        return NULL;
+    }
+    PyTuple_SET_ITEM(args, 0, text);
+    PyObject *dec = type->tp_init == PyBaseObject_Type.tp_init ? type->tp_new(type, args, NULL)
+                                                               : PyObject_Call(state->Decimal, args, NULL);
+    Py_DECREF(args);
+    return dec;
+}
+
 static PyObject *
 decimal_from_ascii(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len)
 {
@@ -299,8 +316,7 @@ decimal_from_ascii(hp_codec_state *state, const hp_codec *codec, const char *dat
     if (text == NULL) {
         return NULL;
     }
-    PyObject *dec = PyObject_CallOneArg(state->Decimal, text);
-    Py_DECREF(text);
+    PyObject *dec = new_decimal(state, text);
     if (dec == NULL && PyErr_ExceptionMatches(state->DecimalError)) {
         PyErr_Clear();
         return hp_malformed(codec, "not a decimal number");

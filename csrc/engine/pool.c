@@ -113,7 +113,7 @@ static void
 push_idle(hp_pool *pool, hp_conn *conn)
 {
     conn->use = HP_USE_IDLE;
-    conn->idle_since = hp_now();
+    conn->idle_since = hp_pool_time(pool);
     conn->idle_prev = NULL;
     conn->idle_next = pool->idle;
     if (pool->idle != NULL) {
@@ -257,14 +257,14 @@ next_waiter(hp_pool *pool)
 {
     hp_request *req = pool->waiters.first;
     if (pool->env.pipeline > 0) {
-        bool full = hp_route_is_full_of_slow(pool);
-        while (full && req != NULL && hp_route_is_slow(pool, req)) {
+        while (req != NULL && hp_route_is_slow(pool, req) && hp_route_is_full_of_slow(pool)) {
             hp_request_remove(&pool->waiters, req);
             req->queue = &pool->held;
             hp_request_push(&pool->held, req);
             req = pool->waiters.first;
         }
-        if (!full && pool->held.first != NULL && (req == NULL || pool->held.first->submitted <= req->submitted)) {
+        if (pool->held.first != NULL && (req == NULL || pool->held.first->submitted <= req->submitted) &&
+            !hp_route_is_full_of_slow(pool)) {
             req = pool->held.first;
         }
     }
@@ -288,7 +288,7 @@ serve_waiters(hp_pool *pool)
         hp_conn *conn = pool->idle;
         hp_pool_unlink_idle(pool, conn);
         serve(pool, conn, req, hp_now());
-        if (pool->env.pipeline > 0) {
+        if (pool->env.pipeline > 0 && pool->waiters.first != NULL) {
             share_with_waiters(pool, conn);
         }
     }
@@ -319,6 +319,12 @@ hp_pool_offer(hp_conn *conn)
 }
 
 /* ---- waiting ---- */
+
+hp_time
+hp_pool_time(const hp_pool *pool)
+{
+    return pool->in_run ? pool->env.reactor.now : hp_now();
+}
 
 int
 hp_pool_waiting(const hp_pool *pool)
@@ -628,7 +634,7 @@ hp_pool_settle(hp_conn *conn)
         conn->settings_due = hp_conn_settings(conn) != NULL && script != ROLLBACK_ONLY;
         conn->pool->env.stats.resets++;
         hp_conn_run_internal(conn, script);
-    } else if (hp_janitor_is_due(conn, hp_now())) {
+    } else if (hp_janitor_is_due(conn, hp_pool_time(conn->pool))) {
         hp_janitor_retire(conn);
     } else {
         hp_pool_offer(conn);

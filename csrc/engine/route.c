@@ -151,7 +151,7 @@ bool
 hp_route_is_full_of_slow(const hp_pool *pool)
 {
     int slow = 0;
-    if (pool->short_at == 0 || hp_now() - pool->short_at > RECENT_US) {
+    if (pool->short_at == 0 || hp_pool_time(pool) - pool->short_at > RECENT_US) {
         return false;
     }
     for (const hp_conn *conn = pool->all; conn != NULL; conn = conn->next) {
