@@ -71,6 +71,11 @@ def _measure() -> dict[str, int]:
 _TOLERATED = {"gc objects": 0.2, "blocks": 0.4, "malloc bytes": 12.0, "references": 0.4}
 _TOLERATED_OF_ALL = {"gc objects": 1, "blocks": 4, "malloc bytes": 256, "references": 4}
 
+# statement_cache_size of a pool whose work has values refused. Such a value has its statement described anew, once a
+# second at most, and the session keeps what it had prepared until its cache is full. A full one grows no more, so
+# that the time which the rounds take does not count.
+SOON_FULL = 5
+
 _ATTEMPTS = 10
 _WARM_UP = 10
 

@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from growth import settle
 from test_malformed import SEEDS
 from type_oids import OIDS
 
@@ -113,11 +114,11 @@ def quick_collections() -> Iterator[None]:
 
 def grown_blocks(work: Any, rounds: int) -> int:
     """How many memory blocks more there are after `rounds` of work than before."""
-    gc.collect()
+    settle()
     before = sys.getallocatedblocks()
     for _ in range(rounds):
         work()
-    gc.collect()
+    settle()
     return sys.getallocatedblocks() - before
 
 

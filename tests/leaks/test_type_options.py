@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from growth import growth
+from growth import SOON_FULL, growth
 
 import holisticpool
 from holisticpool import Pool, SparseVector, TypeCodec, _core
@@ -37,9 +37,8 @@ async def pool(dsn: str) -> AsyncIterator[Pool]:
         TypeCodec("interval", "pg_catalog", encoder=lambda parts: parts, decoder=lambda parts: parts, format="tuple"),
         TypeCodec("leak_mood", encoder=str.lower, decoder=str.upper),
     ]
-    async with holisticpool.create_pool(
-        dsn, min_size=1, max_size=1, json="stdlib", numeric="float", vector="list", type_codecs=codecs
-    ) as made:
+    options = {"json": "stdlib", "numeric": "float", "vector": "list", "type_codecs": codecs}
+    async with holisticpool.create_pool(dsn, min_size=1, max_size=1, statement_cache_size=SOON_FULL, **options) as made:
         await made.execute("CREATE TYPE leak_mood AS ENUM ('sad', 'ok'); CREATE EXTENSION IF NOT EXISTS hstore")
         yield made
         await made.execute("DROP TYPE leak_mood; DROP EXTENSION hstore")
