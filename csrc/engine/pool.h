@@ -140,9 +140,9 @@ int hp_pool_count(const hp_pool *pool, hp_conn_use use);
 /* Sessions that are open: neither connecting nor on their way out. */
 int hp_pool_connected(const hp_pool *pool);
 /* Requests that wait for a session. */
+int hp_pool_waiting(const hp_pool *pool);
 /* The time, for limits of a second and more: within a run of the reactor that of the run. */
 hp_time hp_pool_time(const hp_pool *pool);
-int hp_pool_waiting(const hp_pool *pool);
 
 /* ---- between pool.c and janitor.c ---- */
 
