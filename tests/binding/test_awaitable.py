@@ -258,14 +258,18 @@ async def test_what_a_task_looks_up_is_found_by_any_string(pool: Pool, name: str
 
 async def test_done_callbacks_of_a_task_that_do_not_wake_it_get_the_operation(pool: Pool) -> None:
     """A method of a task's in C, as what wakes tasks up is."""
-    other = asyncio.create_task(asyncio.Event().wait())
+
+    async def until_cancelled() -> tuple[Any, ...]:
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await asyncio.Event().wait()
+        return caught.value.args
+
+    other = asyncio.create_task(until_cancelled())
     await one_turn()
     operation: Any = pool.fetchval("SELECT 1")
     waits = operation.send(None)
     waits.add_done_callback(other.cancel)
-    with pytest.raises(asyncio.CancelledError) as caught:
-        await other
-    assert caught.value.args == (waits,)
+    assert await other == (waits,)
     with pytest.raises(StopIteration) as stop:
         operation.send(None)
     assert stop.value.value == 1
