@@ -78,10 +78,9 @@ def test_what_is_loaded_later_is_there_all_the_same() -> None:
 
 
 def test_every_module_that_is_loaded_later_is_an_attribute_of_the_package() -> None:
-    names = sorted(name.partition(".")[2] for name in LOADED_LATER - {"holisticpool.reports"})
-    assert loaded_by(f"import holisticpool as h; [getattr(h, name) for name in {names}]") > LOADED_LATER - {
-        "holisticpool.reports"
-    }
+    attributes = LOADED_LATER - {"holisticpool.reports"}
+    names = sorted(name.partition(".")[2] for name in attributes)
+    assert loaded_by(f"import holisticpool as h; [getattr(h, name) for name in {names}]") > attributes
 
 
 def test_names_of_modules_are_found_where_asyncpg_has_them() -> None:
