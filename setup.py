@@ -6,9 +6,12 @@ compiles csrc/ with hardened flags. It runs on a bare Python with setuptools, so
 it imports nothing else.
 
 Environment
-    PG_CONFIG               the pg_config to ask for libpq (else pg_config on PATH, else pkg-config)
-    HOLISTICPOOL_WERROR=1   warnings are errors
-    HOLISTICPOOL_SANITIZE   a value for -fsanitize, e.g. "address,undefined"
+    PG_CONFIG                    the pg_config to ask for libpq (else pg_config on PATH, else pkg-config)
+    HOLISTICPOOL_LIBPQ_ARCHIVES  a directory with include/ and with lib/ of libpq.a and the archives that it is made of,
+                                 as tools/dev/libpq.sh makes them: that libpq becomes part of the extension
+    HOLISTICPOOL_PROFILE         "generate" or "use": gcc's counts of what runs, which lie beside the object files
+    HOLISTICPOOL_WERROR=1        warnings are errors
+    HOLISTICPOOL_SANITIZE        a value for -fsanitize, e.g. "address,undefined"
 """
 
 from __future__ import annotations
@@ -28,6 +31,16 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 SANITIZE = os.environ.get("HOLISTICPOOL_SANITIZE", "")
+ARCHIVES = os.environ.get("HOLISTICPOOL_LIBPQ_ARCHIVES", "")
+ARCHIVED = ["pq", "pgcommon_shlib", "pgport_shlib", "ssl", "crypto"]
+"""libpq, the parts of PostgreSQL that it is built from, and OpenSSL, which stays a library of the system."""
+PROFILE_FLAGS = {
+    "": [],
+    # Threads count too: those that connect.
+    "generate": ["-fprofile-generate", "-fprofile-update=atomic"],
+    # Without the second, gcc compiles what was never run for size, and the training runs no error path.
+    "use": ["-fprofile-use", "-fprofile-partial-training", "-fprofile-correction", "-Wno-missing-profile"],
+}[os.environ.get("HOLISTICPOOL_PROFILE", "")]
 
 
 @dataclass(frozen=True)
@@ -71,7 +84,9 @@ def libpq_from_pkg_config() -> Libpq | None:
 
 
 def find_libpq() -> Libpq | None:
-    """The first of: $PG_CONFIG, pg_config on PATH, pkg-config. None where there is no libpq-fe.h."""
+    """The first of: the archives, $PG_CONFIG, pg_config on PATH, pkg-config. None where there is no libpq-fe.h."""
+    if ARCHIVES:
+        return Libpq([os.path.join(ARCHIVES, "include")], [os.path.join(ARCHIVES, "lib")], [])
     named = os.environ.get("PG_CONFIG")
     if named:
         found = libpq_from_pg_config(named)
@@ -115,14 +130,19 @@ def compile_flags() -> list[str]:
             flags.append("-fno-sanitize-recover=undefined")
     else:
         flags += ["-O2", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
-    return flags
+    if ARCHIVES:
+        flags.append("-flto")
+    return flags + PROFILE_FLAGS
 
 
 def link_flags() -> list[str]:
     flags = [f"-fsanitize={SANITIZE}"] if SANITIZE else []
     if sys.platform.startswith("linux"):
         flags += ["-Wl,-z,relro,-z,now", "-Wl,-z,noexecstack"]
-    return flags
+    if ARCHIVES:
+        # The linker compiles: -O2 anew. What is libpq's must not be seen by others, nor replaced by theirs.
+        flags += ["-O2", f"-flto={os.cpu_count() or 1}", "-Wl,--exclude-libs,ALL", "-Wl,--strip-debug"]
+    return flags + PROFILE_FLAGS
 
 
 class BuildExt(build_ext):
@@ -162,7 +182,7 @@ setup(
             include_dirs=["csrc"],
             # Python.h asks for the same; the engine, which does not include it, needs POSIX beside C11.
             define_macros=[("_GNU_SOURCE", "1")],
-            libraries=["pq"],
+            libraries=ARCHIVED if ARCHIVES else ["pq"],
             extra_compile_args=compile_flags(),
             extra_link_args=link_flags(),
         )

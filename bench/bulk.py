@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
         tempfile.TemporaryDirectory() as directory,
         open_fleet(options, target, workloads=()) as fleet,
     ):
-        path = _prepare(target, Path(directory), options.copy_rows)
+        path = prepare(target, Path(directory), options.copy_rows)
         for number_of_round in range(options.rounds):
             note(f"round {number_of_round + 1}/{options.rounds}")
             for chore in ORDER:
@@ -122,7 +122,7 @@ def _measure(contestant: Contestant, chore: str, count: int, path: Path) -> dict
         return {"seconds": None, "server_seconds": None}
 
 
-def _prepare(target: Target, directory: Path, rows: int) -> Path:
+def prepare(target: Target, directory: Path, rows: int) -> Path:
     """The table, and a file of COPY's text format that fills it."""
     target.psql(BULK_SQL)
     path = directory / "bulk.txt"

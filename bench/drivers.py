@@ -155,6 +155,14 @@ class HolisticpoolLibpq18(Holisticpool):
     build = "HOLISTICPOOL_BENCH_LIBPQ18"
 
 
+class HolisticpoolWheel(Holisticpool):
+    """The same from its wheel: the libpq of PostgreSQL 18 inside, compiled with counts of what runs (`./dev wheel`)."""
+
+    name = "holisticpool-wheel"
+    title = "holisticpool, wheel"
+    build = "HOLISTICPOOL_BENCH_WHEEL"
+
+
 class HolisticpoolLeased(Leased, Holisticpool):
     name = "holisticpool-lease"
     title = "holisticpool acquire + fetch"
@@ -336,6 +344,7 @@ DRIVERS: dict[str, type[Driver]] = {
         HolisticpoolExclusive,
         HolisticpoolPipelined,
         HolisticpoolLibpq18,
+        HolisticpoolWheel,
         HolisticpoolLeased,
         Asyncpg,
         AsyncpgLeased,

@@ -74,6 +74,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--record", type=Path, nargs="?", const=RECORDED, metavar="FILE", help="write the figures there instead"
     )
+    group.add_argument(
+        "--build",
+        default="",
+        metavar="NAME",
+        help="the figures are of a build of this name, e.g. wheel, whose compilation makes them other figures",
+    )
     add_server_options(parser)
     add_output_options(parser)
 
@@ -102,7 +108,7 @@ def run(options: argparse.Namespace) -> int:
         if watching and len(rows) < len(cells) * len(options.loops):
             return 1
         if options.record is not None:
-            record(options.record, counted_on(libpq), rows)
+            record(options.record, counted_on(libpq, options.build), rows)
         if options.check is not None:
             return _check(options, target, libpq, rows, began)
     if not watching:
@@ -139,10 +145,10 @@ def tables(document: dict[str, Any]) -> list[Table]:
 # ---- recorded figures ----
 
 
-def counted_on(libpq: dict[str, int]) -> str:
+def counted_on(libpq: dict[str, int], build: str = "") -> str:
     """What counts depend on, as the file names it."""
     python = ".".join(platform.python_version_tuple()[:2])
-    return f"CPython {python}, libpq {max(libpq.values()) // 10_000}, {platform.machine()}"
+    return f"CPython {python}, libpq {max(libpq.values()) // 10_000}, {platform.machine()}" + (build and f", {build}")
 
 
 def name_of(row: Row) -> str:
@@ -175,7 +181,7 @@ def growth(now: list[Row], before: dict[str, float], tolerance: float) -> list[s
 
 def _check(options: argparse.Namespace, target: Target, libpq: dict[str, int], rows: list[Row], began: float) -> int:
     """Prints every figure beside the recorded one, and at the end a line as pytest's; the exit status."""
-    where = counted_on(libpq)
+    where = counted_on(libpq, options.build)
     recorded = json.loads(options.check.read_text())
     before = recorded.get(where)
     known = before or {}

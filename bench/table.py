@@ -22,7 +22,7 @@ from bench.summary import PARTS, summary
 
 REHEARSAL = RESULTS / "quick"
 COMPARED = (
-    "holisticpool,holisticpool-exclusive,holisticpool-libpq18,holisticpool-lease,"
+    "holisticpool,holisticpool-exclusive,holisticpool-libpq18,holisticpool-wheel,holisticpool-lease,"
     "asyncpg,asyncpg-lease,asyncpg-bare,psycopg,psqlpy"
 )
 
@@ -30,7 +30,7 @@ Step = tuple[ModuleType, str, str]
 STEPS: dict[str, Step] = {
     "instructions": (
         instructions,
-        "--drivers holisticpool,holisticpool-exclusive,holisticpool-libpq18,asyncpg,asyncpg-bare",
+        "--drivers holisticpool,holisticpool-exclusive,holisticpool-libpq18,holisticpool-wheel,asyncpg,asyncpg-bare",
         "--drivers holisticpool,holisticpool-libpq18,asyncpg --workloads row",
     ),
     "throughput": (
@@ -48,7 +48,8 @@ STEPS: dict[str, Step] = {
     "acquire": (acquire, "--rounds 5", "--rounds 1 --seconds 0.1 --loops asyncio"),
     "fastapi": (
         fastapi_cost,
-        "--loops asyncio --drivers holisticpool,holisticpool-exclusive,asyncpg,asyncpg-noreset,asyncpg-bare,psycopg",
+        "--loops asyncio --drivers holisticpool,holisticpool-exclusive,holisticpool-wheel,asyncpg,asyncpg-noreset,"
+        "asyncpg-bare,psycopg",
         "--loops asyncio --rounds 1 --seconds 0.2 --drivers holisticpool,asyncpg",
     ),
     "openloop": (openloop, "", "--rounds 1 --seconds 1 --drivers holisticpool,asyncpg"),

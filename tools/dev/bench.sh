@@ -1,8 +1,9 @@
 # shellcheck shell=sh disable=SC2154 # root and python come from ./dev and setup.sh
 # bench.sh - ./dev bench: the drivers to compare with, then bench/. Sourced by ./dev.
 
-want_build_packages
-want postgresql has_postgresql_server
+# shellcheck source=tools/dev/wheel.sh
+. tools/dev/wheel.sh
+want_wheel_packages
 case ${1:-} in
 instructions | table) want valgrind command -v valgrind ;;
 esac
@@ -16,6 +17,9 @@ export HOLISTICPOOL_BENCH_LIBPQ18
     export PG_CONFIG
     ensure_build bench18 "$DEV/venv-bench"
 ) || fail "the build with libpq 18 failed"
+ensure_wheel "$python_minor" "$python" || fail "the wheel could not be made"
+HOLISTICPOOL_BENCH_WHEEL=$DEV/build/wheel-3.$python_minor/lib
+export HOLISTICPOOL_BENCH_WHEEL
 # Safe path: `-m` would put the checkout, whose holisticpool has no extension, before the build.
 export PYTHONSAFEPATH=1 PYTHONPATH="$DEV/build/main/lib:$root"
 exec "$DEV/venv-bench/bin/python" -m bench "$@"
