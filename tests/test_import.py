@@ -7,6 +7,9 @@ import pickle
 import subprocess
 import sys
 import tempfile
+import textwrap
+
+import pytest
 
 from holisticpool.check import UNSET
 
@@ -106,6 +109,51 @@ def test_values_of_our_own_classes_are_known_before_any_was_received() -> None:
         ("C = h.Circle, h.Point", 719, "[C[0](C[1](1, 2), 3.0)]"),
     ):
         loaded_by(program.format(of=of, oid=oid, value=value))
+
+
+# What makes a session find its first codec with classes of ours; for `schema` it has types of its own.
+FIRST_USES = {
+    "a column": "await session.fetchval('SELECT point(1, 2)') == holisticpool.Point(1, 2)",
+    "a column of a record": "await session.fetchval('SELECT row(point(1, 2))') == (holisticpool.Point(1, 2),)",
+    "a parameter": "await session.fetchval('SELECT isempty($1::int4range)', [1, 2]) is False",
+    "a domain": "await session.fetchval('SELECT point(1, 2)::spot') == holisticpool.Point(1, 2)",
+    "a codec like another type's": (
+        "await session.set_builtin_type_codec('spot', schema=schema, codec_name='point') is None "
+        "and await session.fetchval('SELECT point(1, 2)::spot') == holisticpool.Point(1, 2)"
+    ),
+    "a codec of tuples": (
+        "await session.set_type_codec('pair', schema=schema, encoder=tuple, decoder=tuple, format='tuple') is None "
+        "and await session.fetchval('SELECT (1, point(1, 2))::pair') == (1, holisticpool.Point(1, 2))"
+    ),
+    "a COPY": (
+        "await session.copy_records_to_table('bits', records=[(b'a',)]) == 'COPY 1' "
+        "and await session.fetchval('TABLE bits') == holisticpool.BitString(bin(ord('a'))[2:].zfill(8))"
+    ),
+}
+
+
+@pytest.mark.parametrize("use", FIRST_USES)
+def test_session_loads_our_classes_with_the_first_statement_of_such_a_type(use: str, dsn: str) -> None:
+    program = textwrap.dedent(f"""
+        import asyncio, sys
+        import holisticpool
+
+        async def main():
+            session = await holisticpool.connect({dsn!r})
+            await session.execute(
+                "CREATE DOMAIN pg_temp.spot AS point; CREATE TYPE pg_temp.pair AS (a int, b pg_temp.spot); "
+                "CREATE TEMPORARY TABLE bits (b varbit); SET search_path = pg_temp, pg_catalog"
+            )
+            schema = await session.fetchval("SELECT pg_my_temp_schema()::regnamespace::text")
+            assert await session.fetchval("SELECT $1::int[]", [[1], [2]]) == [[1], [2]]
+            assert await session.fetchval("SELECT row($1::text, $2::jsonb)", "a", "1") == ("a", "1")
+            assert "holisticpool.types" not in sys.modules
+            assert {FIRST_USES[use]}
+            await session.close()
+
+        asyncio.run(main())
+    """)
+    loaded_by(f"exec({program!r})")
 
 
 def test_the_mark_of_what_is_not_given_stays_the_one_when_copied() -> None:

@@ -104,26 +104,41 @@ start_plan(PoolObject *pool, const PGresult *description, hp_codec_set *codecs)
     return plan;
 }
 
+/* The codec of a type, ready for use. NULL without an exception: the registry does
+ * not know the type. */
+static const hp_codec *
+find_codec(PoolObject *pool, const hp_plan *plan, hp_oid oid)
+{
+    const hp_codec *codec = hp_codec_set_find(plan->codecs, pool->registry, oid);
+    return codec != NULL && hp_codec_make_ready(&pool->state->codec, codec) == 0 ? codec : NULL;
+}
+
 /* Find every codec. The number of types the registry does not know, or -1 with
  * an exception. libpq takes one result format for all columns: one that has no
  * binary form makes all of them text. */
 static int
-fill_codecs(hp_registry *registry, hp_plan *plan)
+fill_codecs(PoolObject *pool, hp_plan *plan)
 {
     int unknown = 0;
     plan->text = false;
     for (int i = 0; i < plan->nparams; i++) {
-        plan->params[i] = hp_codec_set_find(plan->codecs, registry, plan->param_oids[i]);
+        plan->params[i] = find_codec(pool, plan, plan->param_oids[i]);
+        if (plan->params[i] == NULL && PyErr_Occurred()) {
+            return -1;
+        }
         unknown += plan->params[i] == NULL;
     }
     for (int i = 0; i < plan->ncolumns; i++) {
-        const hp_codec *codec = hp_codec_set_find(plan->codecs, registry, plan->column_oids[i]);
+        const hp_codec *codec = find_codec(pool, plan, plan->column_oids[i]);
+        if (codec == NULL && PyErr_Occurred()) {
+            return -1;
+        }
         plan->columns[i] = codec;
         unknown += codec == NULL;
         plan->readers[i] = codec != NULL ? hp_column_reader(codec) : NULL;
         plan->text |= codec != NULL && codec->decode == NULL;
     }
-    return unknown > 0 && PyErr_Occurred() ? -1 : unknown;
+    return unknown;
 }
 
 static hp_bind_result
@@ -167,7 +182,7 @@ hp_plan_of(PoolObject *pool, const hp_stmt *stmt, hp_codec_set *codecs)
     memcpy(plan->column_oids, base->column_oids, (size_t)base->ncolumns * sizeof *base->column_oids);
     plan->names = Py_NewRef(base->names);
     plan->desc = Py_NewRef(base->desc);
-    if (fill_codecs(pool->registry, plan) != 0) {
+    if (fill_codecs(pool, plan) != 0) {
         if (!PyErr_Occurred()) {
             PyErr_SetString(pool->state->errors.InternalClientError, "a type of the statement is not known");
         }
@@ -218,8 +233,9 @@ hp_plan_described(OperationObject *op, const PGresult *description)
     if (op->building == NULL) {
         return HP_FAILED;
     }
-    if (fill_codecs(op->pool->registry, op->building) == 0) {
-        return complete(op);
+    int unknown = fill_codecs(op->pool, op->building);
+    if (unknown <= 0) {
+        return unknown == 0 ? complete(op) : HP_FAILED;
     }
     PyMem_Free(op->lookup_arg);
     op->lookup_arg = unknown_types(op->building);
@@ -259,7 +275,7 @@ hp_plan_looked_up(OperationObject *op, const PGresult *rows)
     if (rc < 0) {
         return HP_FAILED;
     }
-    int unknown = fill_codecs(op->pool->registry, plan);
+    int unknown = fill_codecs(op->pool, plan);
     if (unknown < 0) {
         return HP_FAILED;
     }
@@ -277,7 +293,7 @@ hp_plan_of_result(OperationObject *op, const PGresult *result)
     if (plan == NULL) {
         return NULL;
     }
-    int unknown = fill_codecs(op->pool->registry, plan);
+    int unknown = fill_codecs(op->pool, plan);
     bool binary = plan->ncolumns > 0 && PQfformat(result, 0) == 1;
     if (unknown < 0) {
         hp_plan_unref(plan);

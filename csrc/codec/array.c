@@ -66,16 +66,13 @@ base_of(const hp_codec *codec)
     return codec;
 }
 
-/* Is this list a multirange: empty, or of ranges? 1, 0, or -1 with an exception. */
-static int
+/* Is this list a multirange: empty, or of ranges? */
+static bool
 is_multirange(hp_codec_state *state, PyObject *list)
 {
     PyObject *first = PyList_GET_SIZE(list) > 0 ? PyList_GET_ITEM(list, 0) : NULL;
     if (first == NULL || PyTuple_Check(first)) {
-        return 1;
-    }
-    if (hp_own_types_ready(state) < 0) {
-        return -1;
+        return true;
     }
     return PyObject_TypeCheck(first, (PyTypeObject *)state->Range);
 }
@@ -85,22 +82,19 @@ is_multirange(hp_codec_state *state, PyObject *list)
 static int
 is_dimension(hp_codec_state *state, const hp_codec *element, PyObject *obj)
 {
-    if (PyList_Check(obj) && base_of(element)->kind == HP_CODEC_MULTIRANGE) {
-        int is_element = is_multirange(state, obj);
-        return is_element < 0 ? -1 : !is_element;
+    if (PyList_Check(obj)) {
+        return base_of(element)->kind != HP_CODEC_MULTIRANGE || !is_multirange(state, obj);
     }
-    if (PyTuple_Check(obj)) {
-        return 0;
+    int usable = PyTuple_Check(obj) ? 0 : hp_is_array_container(state, obj);
+    if (usable <= 0) {
+        return usable;
     }
-    int usable = hp_is_array_container(state, obj);
-    if (usable > 0) {
-        if (hp_own_types_ready(state) < 0) {
-            return -1;
-        }
-        bool is_row = state->rows.type != NULL && PyObject_TypeCheck(obj, state->rows.type);
-        return !is_row && !PyObject_TypeCheck(obj, (PyTypeObject *)state->Path);
+    /* Whatever the type: a codec of the user's may take any object for an element. */
+    if (hp_own_classes_load(state) < 0) {
+        return -1;
     }
-    return usable;
+    bool is_row = state->rows.type != NULL && PyObject_TypeCheck(obj, state->rows.type);
+    return !is_row && !PyObject_TypeCheck(obj, (PyTypeObject *)state->Path);
 }
 
 /* Are elements of this type lists themselves (a domain over an array, vectors)?

@@ -53,9 +53,6 @@ int
 hp_bits_encode(hp_codec_state *state, const hp_codec *Py_UNUSED(codec), PyObject *obj, hp_buf *buf)
 {
     Py_buffer view;
-    if (hp_own_types_ready(state) < 0) {
-        return -1;
-    }
     int is_bit_string = PyObject_IsInstance(obj, state->BitString);
     if (is_bit_string != 0) {
         return is_bit_string < 0 ? -1 : put_bit_string(state, obj, buf);
@@ -89,9 +86,6 @@ new_bit_string(hp_codec_state *state, PyObject *bytes, Py_ssize_t bits)
 PyObject *
 hp_bits_decode(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len)
 {
-    if (hp_own_types_ready(state) < 0) {
-        return NULL;
-    }
     if (len < HEADER_BYTES) {
         return hp_malformed(codec, "shorter than its header");
     }
@@ -105,9 +99,6 @@ hp_bits_decode(hp_codec_state *state, const hp_codec *codec, const char *data, P
 PyObject *
 hp_bits_decode_text(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len)
 {
-    if (hp_own_types_ready(state) < 0) {
-        return NULL;
-    }
     PyObject *bytes = PyBytes_FromStringAndSize(NULL, (len + 7) / 8);
     if (bytes == NULL) {
         return NULL;

@@ -49,6 +49,12 @@
     X(JSONB, "jsonb", hp_jsonb_encode, hp_jsonb_decode, hp_text_decode)                                                \
     X(JSONPATH, "jsonpath", hp_jsonb_encode, hp_jsonb_decode, hp_text_decode)                                          \
     X(CSTRING, "cstring", hp_text_encode, hp_text_decode, hp_text_decode)                                              \
+    X(TID, "tid", hp_tid_encode, hp_tid_decode, hp_tid_decode_text)                                                    \
+    X(TXID_SNAPSHOT, "txid_snapshot", hp_snapshot_encode, hp_snapshot_decode, hp_snapshot_decode_text)                 \
+    X(PG_SNAPSHOT, "pg_snapshot", hp_snapshot_encode, hp_snapshot_decode, hp_snapshot_decode_text)
+
+/*   OID, name, encode, decode, decode_text: the same, but values are objects of classes of holisticpool.types */
+#define OWN_CLASS_TYPES(X)                                                                                             \
     X(BIT, "bit", hp_bits_encode, hp_bits_decode, hp_bits_decode_text)                                                 \
     X(VARBIT, "bit varying", hp_bits_encode, hp_bits_decode, hp_bits_decode_text)                                      \
     X(POINT, "point", hp_point_encode, hp_point_decode, hp_point_decode_text)                                          \
@@ -56,12 +62,9 @@
     X(LSEG, "lseg", hp_point_pair_encode, hp_lseg_decode, hp_lseg_decode_text)                                         \
     X(PATH, "path", hp_path_encode, hp_path_decode, hp_path_decode_text)                                               \
     X(POLYGON, "polygon", hp_polygon_encode, hp_polygon_decode, hp_polygon_decode_text)                                \
-    X(CIRCLE, "circle", hp_circle_encode, hp_circle_decode, hp_circle_decode_text)                                     \
-    X(TID, "tid", hp_tid_encode, hp_tid_decode, hp_tid_decode_text)                                                    \
-    X(TXID_SNAPSHOT, "txid_snapshot", hp_snapshot_encode, hp_snapshot_decode, hp_snapshot_decode_text)                 \
-    X(PG_SNAPSHOT, "pg_snapshot", hp_snapshot_encode, hp_snapshot_decode, hp_snapshot_decode_text)
+    X(CIRCLE, "circle", hp_circle_encode, hp_circle_decode, hp_circle_decode_text)
 
-/*   OID, name, encode, decode, decode_text: the same, but arrays of them have another delimiter, a semicolon */
+/*   OID, name, encode, decode, decode_text: the same again, but arrays of them have another delimiter, a semicolon */
 #define SEMICOLON_TYPES(X) X(BOX, "box", hp_point_pair_encode, hp_box_decode, hp_box_decode_text)
 
 /*   OID, name, encode, decode, decode_text: text parameters, binary results */
@@ -153,6 +156,7 @@
 
 #define ARRAY_TYPES(X)                                                                                                 \
     BINARY_TYPES(X)                                                                                                    \
+    OWN_CLASS_TYPES(X)                                                                                                 \
     SEMICOLON_TYPES(X)                                                                                                 \
     TEXT_PARAMETER_TYPES(X)                                                                                            \
     VECTOR_TYPES(X)                                                                                                    \
@@ -173,7 +177,7 @@ enum {
     TABLE_SIZE
 };
 
-#define KIND(at, type, format, enc, dec, dec_text, delimiter, what)                                                    \
+#define KIND(at, type, format, enc, dec, dec_text, delimiter, own, what)                                               \
     [AT_##at] = {.oid = HP_OID_##at,                                                                                   \
                  .name = (type),                                                                                       \
                  .param_format = (format),                                                                             \
@@ -181,12 +185,13 @@ enum {
                  .decode = (dec),                                                                                      \
                  .decode_text = (dec_text),                                                                            \
                  .delim = (delimiter),                                                                                 \
+                 .own_classes = (own),                                                                                 \
                  .kind = HP_CODEC_##what},
 
-#define SCALAR(at, type, format, enc, dec, dec_text, delimiter)                                                        \
-    KIND(at, type, format, enc, dec, dec_text, delimiter, BASE)
+#define SCALAR(at, type, format, enc, dec, dec_text, delimiter, own)                                                   \
+    KIND(at, type, format, enc, dec, dec_text, delimiter, own, BASE)
 
-#define OVER(at, type, format, enc, dec, dec_text, of, what)                                                           \
+#define OVER(at, type, format, enc, dec, dec_text, of, own, what)                                                      \
     [AT_##at] = {.oid = HP_OID_##at,                                                                                   \
                  .name = (type),                                                                                       \
                  .param_format = (format),                                                                             \
@@ -195,55 +200,61 @@ enum {
                  .decode_text = (dec_text),                                                                            \
                  .element = &table[AT_##of],                                                                           \
                  .delim = ',',                                                                                         \
+                 .own_classes = (own),                                                                                 \
                  .kind = HP_CODEC_##what},
 
-#define ARRAY(at, type, format, enc, dec, dec_text, of) OVER(at, type, format, enc, dec, dec_text, of, ARRAY)
+#define ARRAY(at, type, format, enc, dec, dec_text, of, own) OVER(at, type, format, enc, dec, dec_text, of, own, ARRAY)
 
 static const hp_codec table[TABLE_SIZE] = {
 #define X(at, type, enc, dec, dec_text)                                                                                \
-    SCALAR(at, type, 1, enc, dec, dec_text, ',')                                                                       \
-    ARRAY(at##_ARRAY, type "[]", 1, hp_array_encode, hp_array_decode, hp_array_decode_text, at)
+    SCALAR(at, type, 1, enc, dec, dec_text, ',', false)                                                                \
+    ARRAY(at##_ARRAY, type "[]", 1, hp_array_encode, hp_array_decode, hp_array_decode_text, at, false)
     BINARY_TYPES(X)
 #undef X
 #define X(at, type, enc, dec, dec_text)                                                                                \
-    SCALAR(at, type, 1, enc, dec, dec_text, ';')                                                                       \
-    ARRAY(at##_ARRAY, type "[]", 1, hp_array_encode, hp_array_decode, hp_array_decode_text, at)
+    SCALAR(at, type, 1, enc, dec, dec_text, ',', true)                                                                 \
+    ARRAY(at##_ARRAY, type "[]", 1, hp_array_encode, hp_array_decode, hp_array_decode_text, at, true)
+    OWN_CLASS_TYPES(X)
+#undef X
+#define X(at, type, enc, dec, dec_text)                                                                                \
+    SCALAR(at, type, 1, enc, dec, dec_text, ';', true)                                                                 \
+    ARRAY(at##_ARRAY, type "[]", 1, hp_array_encode, hp_array_decode, hp_array_decode_text, at, true)
     SEMICOLON_TYPES(X)
 #undef X
 #define X(at, type, enc, dec, dec_text)                                                                                \
-    SCALAR(at, type, 0, enc, dec, dec_text, ',')                                                                       \
-    ARRAY(at##_ARRAY, type "[]", 0, hp_array_encode_text, hp_array_decode, hp_array_decode_text, at)
+    SCALAR(at, type, 0, enc, dec, dec_text, ',', false)                                                                \
+    ARRAY(at##_ARRAY, type "[]", 0, hp_array_encode_text, hp_array_decode, hp_array_decode_text, at, false)
     TEXT_PARAMETER_TYPES(X)
 #undef X
 #define X(at, type, of)                                                                                                \
-    ARRAY(at, type, 0, hp_vector_encode_text, hp_array_decode, hp_vector_decode_text, of)                              \
-    ARRAY(at##_ARRAY, type "[]", 0, hp_array_encode_text, hp_array_decode, hp_array_decode_text, at)
+    ARRAY(at, type, 0, hp_vector_encode_text, hp_array_decode, hp_vector_decode_text, of, false)                       \
+    ARRAY(at##_ARRAY, type "[]", 0, hp_array_encode_text, hp_array_decode, hp_array_decode_text, at, false)
     VECTOR_TYPES(X)
 #undef X
 #define X(at, type, of)                                                                                                \
-    OVER(at, type, 1, hp_range_encode, hp_range_decode, hp_range_decode_text, of, RANGE)                               \
-    ARRAY(at##_ARRAY, type "[]", 1, hp_array_encode, hp_array_decode, hp_array_decode_text, at)
+    OVER(at, type, 1, hp_range_encode, hp_range_decode, hp_range_decode_text, of, true, RANGE)                         \
+    ARRAY(at##_ARRAY, type "[]", 1, hp_array_encode, hp_array_decode, hp_array_decode_text, at, true)
     RANGE_TYPES(X)
 #undef X
 #define X(at, type, of)                                                                                                \
-    OVER(at, type, 1, hp_multirange_encode, hp_multirange_decode, hp_multirange_decode_text, of, MULTIRANGE)           \
-    ARRAY(at##_ARRAY, type "[]", 1, hp_array_encode, hp_array_decode, hp_array_decode_text, at)
+    OVER(at, type, 1, hp_multirange_encode, hp_multirange_decode, hp_multirange_decode_text, of, true, MULTIRANGE)     \
+    ARRAY(at##_ARRAY, type "[]", 1, hp_array_encode, hp_array_decode, hp_array_decode_text, at, true)
     MULTIRANGE_TYPES(X)
 #undef X
 #define X(at, type)                                                                                                    \
-    KIND(at, type, 1, hp_record_encode, hp_record_decode, hp_record_decode_text, ',', RECORD)                          \
-    ARRAY(at##_ARRAY, type "[]", 1, hp_array_encode, hp_array_decode, hp_array_decode_text, at)
+    KIND(at, type, 1, hp_record_encode, hp_record_decode, hp_record_decode_text, ',', false, RECORD)                   \
+    ARRAY(at##_ARRAY, type "[]", 1, hp_array_encode, hp_array_decode, hp_array_decode_text, at, false)
     RECORD_TYPES(X)
 #undef X
 #define X(at, type)                                                                                                    \
-    SCALAR(at, type, 0, hp_text_encode, NULL, hp_text_decode, ',')                                                     \
-    ARRAY(at##_ARRAY, type "[]", 0, hp_array_encode_text, NULL, hp_array_decode_text, at)
+    SCALAR(at, type, 0, hp_text_encode, NULL, hp_text_decode, ',', false)                                              \
+    ARRAY(at##_ARRAY, type "[]", 0, hp_array_encode_text, NULL, hp_array_decode_text, at, false)
     TEXT_TYPES(X)
 #undef X
-#define X(at, type, enc, dec, dec_text) SCALAR(at, type, 0, enc, dec, dec_text, ',')
+#define X(at, type, enc, dec, dec_text) SCALAR(at, type, 0, enc, dec, dec_text, ',', false)
     SINGLE_TYPES(X)
 #undef X
-#define X(at, type) SCALAR(at, type, 0, hp_text_encode, NULL, hp_text_decode, ',')
+#define X(at, type) SCALAR(at, type, 0, hp_text_encode, NULL, hp_text_decode, ',', false)
     SINGLE_TEXT_TYPES(X)
 #undef X
 };

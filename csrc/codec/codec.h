@@ -141,8 +141,13 @@ typedef struct hp_codec {
     const struct hp_codec *element;       /* as hp_codec_kind says; else NULL */
     const struct hp_composite *composite; /* as hp_codec_kind says; else NULL */
     char delim;                           /* text form of arrays: delimiter between elements of this type */
+    bool own_classes;                     /* values are objects of the classes of holisticpool.types, or contain such */
     hp_codec_kind kind;
 } hp_codec;
+
+/* Load the classes that the codec needs: what whoever has found one does, once, before
+ * it encodes or decodes a value. 0, or -1 with an exception. */
+int hp_codec_make_ready(struct hp_codec_state *state, const hp_codec *codec);
 
 /* ---- columns: many fields of one type in one go ---- */
 

@@ -100,9 +100,11 @@ hp_composite_codec(hp_oid oid, const char *name, const hp_composite *composite)
 {
     bool binary_in = true;
     bool binary_out = true;
+    bool own_classes = false;
     for (Py_ssize_t i = 0; i < composite->n; i++) {
         binary_in = binary_in && composite->attributes[i]->param_format != 0;
         binary_out = binary_out && composite->attributes[i]->decode != NULL;
+        own_classes = own_classes || composite->attributes[i]->own_classes;
     }
     return (hp_codec){
         .oid = oid,
@@ -113,6 +115,7 @@ hp_composite_codec(hp_oid oid, const char *name, const hp_composite *composite)
         .decode_text = hp_composite_decode_text,
         .composite = composite,
         .delim = ',',
+        .own_classes = own_classes,
         .kind = HP_CODEC_COMPOSITE,
     };
 }
@@ -443,7 +446,7 @@ hp_composite_decode_text(hp_codec_state *state, const hp_codec *codec, const cha
 /* ---- anonymous records ---- */
 
 static const hp_codec *
-codec_of_field(const hp_codec *record, hp_oid oid)
+codec_of_field(hp_codec_state *state, const hp_codec *record, hp_oid oid)
 {
     const hp_composite *composite = record->composite;
     const hp_codec *codec = composite != NULL ? composite->find(composite->ctx, oid) : hp_builtin_find(oid);
@@ -459,7 +462,7 @@ codec_of_field(const hp_codec *record, hp_oid oid)
                      codec->name);
         return NULL;
     }
-    return codec;
+    return codec != NULL && hp_codec_make_ready(state, codec) == 0 ? codec : NULL;
 }
 
 static PyObject *
@@ -469,7 +472,7 @@ read_record(hp_codec_state *state, const hp_codec *codec, fields *f)
     for (Py_ssize_t i = 0; tuple != NULL && i < f->n; i++) {
         PyObject *value = NULL;
         if (take_field(codec, f)) {
-            const hp_codec *of = f->len < 0 ? codec : codec_of_field(codec, f->oid);
+            const hp_codec *of = f->len < 0 ? codec : codec_of_field(state, codec, f->oid);
             value = of != NULL ? decode_field(state, of, f) : NULL;
         }
         if (value == NULL) {

@@ -231,6 +231,7 @@ void
 hp_custom_fill_over(hp_custom *custom, const hp_codec *inner)
 {
     custom->inner = inner;
+    custom->codec.own_classes = inner->own_classes; /* of what the user's functions exchange */
     fill_functions(&custom->codec, inner->param_format, encode_tuple, inner->decode != NULL ? decode_tuple : NULL,
                    decode_tuple_from_text);
 }
@@ -243,6 +244,7 @@ hp_custom_fill(hp_custom *custom, const hp_codec *native, const hp_custom_spec *
     *codec = *native;
     codec->element = NULL;
     codec->composite = NULL;
+    codec->own_classes = false; /* the user's functions make the values */
     codec->kind = HP_CODEC_BASE;
     custom->native = custom->inner = native;
     custom->spec = *spec;

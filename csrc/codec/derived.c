@@ -36,6 +36,7 @@ fill_array(hp_codec *codec)
 static void
 fill_range(hp_codec *codec)
 {
+    codec->own_classes = true;
     codec->encode = codec->element->param_format != 0 ? hp_range_encode : hp_range_encode_text;
     codec->decode = hp_range_decode;
     codec->decode_text = hp_range_decode_text;
@@ -61,8 +62,13 @@ fill_domain(hp_codec *codec)
 hp_codec
 hp_derived_codec(hp_codec_kind kind, hp_oid oid, const char *name, const hp_codec *of)
 {
-    hp_codec codec = {
-        .oid = oid, .name = name, .param_format = of->param_format, .element = of, .delim = ',', .kind = kind};
+    hp_codec codec = {.oid = oid,
+                      .name = name,
+                      .param_format = of->param_format,
+                      .element = of,
+                      .delim = ',',
+                      .own_classes = of->own_classes,
+                      .kind = kind};
     switch (kind) {
     case HP_CODEC_DOMAIN:
         fill_domain(&codec);

@@ -4,7 +4,9 @@
  * Private to codec/: builtin.c puts these functions into its table, registry.c
  * uses a few of them for types that it loads. A family that keeps Python objects
  * in hp_codec_state has an init function; registry.c calls it. What costs an import
- * comes later, by the family's first value: most programs use few of these types.
+ * comes later: most programs use few of these types. The classes of holisticpool.types
+ * come with the first codec that is found for one of them (hp_codec_make_ready), those of
+ * the standard library with the family's first value.
  */
 #ifndef HP_FAMILIES_H
 #define HP_FAMILIES_H
@@ -42,14 +44,9 @@ hp_check_length(const hp_codec *codec, Py_ssize_t len, Py_ssize_t expected)
 PyObject *hp_import_attr(const char *module, const char *name);
 /* Put that attribute into *member, where it is not there yet; 0, or -1 with an exception. */
 int hp_import_into(PyObject **member, const char *module, const char *name);
-/* Import the classes of holisticpool.types that the state has; 0, or -1 with an exception. */
-int hp_own_types_load(hp_codec_state *state);
-/* The same where it is not done yet: what whoever uses one of them does first. */
-static inline int
-hp_own_types_ready(hp_codec_state *state)
-{
-    return state->SparseVector != NULL ? 0 : hp_own_types_load(state);
-}
+/* Import the classes of holisticpool.types that the state has, where that is not done
+ * yet; 0, or -1 with an exception. Of a codec with own_classes it is. */
+int hp_own_classes_load(hp_codec_state *state);
 /* New reference: an object of class `type` with these `n` slots set. Steals every
  * one of `values`; where one is NULL, an exception is set already. */
 PyObject *hp_new_with_slots(PyObject *type, PyObject *const *slots, PyObject *const *values, size_t n);

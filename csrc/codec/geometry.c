@@ -136,9 +136,6 @@ hp_polygon_encode(hp_codec_state *state, const hp_codec *Py_UNUSED(codec), PyObj
 static int
 is_closed_path(hp_codec_state *state, PyObject *obj)
 {
-    if (hp_own_types_ready(state) < 0) {
-        return -1;
-    }
     int is_path = PyObject_IsInstance(obj, state->Path);
     if (is_path <= 0) {
         return is_path < 0 ? -1 : PyTuple_Check(obj);
@@ -222,9 +219,6 @@ static PyObject *
 decode_fixed(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len, int n, make_fn make)
 {
     double coordinates[MOST_COORDINATES];
-    if (hp_own_types_ready(state) < 0) {
-        return NULL;
-    }
     if (!hp_check_length(codec, len, (Py_ssize_t)n * DOUBLE_BYTES)) {
         return NULL;
     }
@@ -288,18 +282,12 @@ read_points(hp_codec_state *state, const hp_codec *codec, const char *data, Py_s
 PyObject *
 hp_polygon_decode(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len)
 {
-    if (hp_own_types_ready(state) < 0) {
-        return NULL;
-    }
     return new_path(state, state->Polygon, read_points(state, codec, data, len), true);
 }
 
 PyObject *
 hp_path_decode(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len)
 {
-    if (hp_own_types_ready(state) < 0) {
-        return NULL;
-    }
     if (len < 1) {
         return hp_malformed(codec, "empty");
     }
@@ -339,9 +327,6 @@ decode_pattern(hp_codec_state *state, const hp_codec *codec, const char *data, P
 {
     double numbers[MOST_COORDINATES];
     const char *p = data;
-    if (hp_own_types_ready(state) < 0) {
-        return NULL;
-    }
     if (!take_pattern(codec, &p, data + len, pattern, numbers) || p != data + len) {
         return hp_malformed(codec, "not the text form of this type");
     }
@@ -410,18 +395,12 @@ points_from_text(hp_codec_state *state, const hp_codec *codec, const char *data,
 PyObject *
 hp_polygon_decode_text(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len)
 {
-    if (hp_own_types_ready(state) < 0) {
-        return NULL;
-    }
     return new_path(state, state->Polygon, points_from_text(state, codec, data, len, '(', ')'), true);
 }
 
 PyObject *
 hp_path_decode_text(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len)
 {
-    if (hp_own_types_ready(state) < 0) {
-        return NULL;
-    }
     bool closed = len > 0 && data[0] == '(';
     PyObject *points = points_from_text(state, codec, data, len, closed ? '(' : '[', closed ? ')' : ']');
     return new_path(state, state->Path, points, closed);

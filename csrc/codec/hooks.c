@@ -65,7 +65,7 @@ registry_of(hp_codec_state *state, PyObject *rows, hp_oid wanted)
 /* The codec of `oid`, and in *reg what must live as long as it is used: NULL where
  * there are no rows. NULL with an exception. */
 static const hp_codec *
-codec_of(hp_codec_state *state, unsigned long oid, PyObject *rows, hp_registry **reg)
+find_codec(hp_codec_state *state, unsigned long oid, PyObject *rows, hp_registry **reg)
 {
     const hp_codec *codec = NULL;
     *reg = NULL;
@@ -80,6 +80,14 @@ codec_of(hp_codec_state *state, unsigned long oid, PyObject *rows, hp_registry *
         PyErr_Format(PyExc_LookupError, "no built-in type has OID %lu", oid);
     }
     return codec;
+}
+
+/* As find_codec(), ready for use. */
+static const hp_codec *
+codec_of(hp_codec_state *state, unsigned long oid, PyObject *rows, hp_registry **reg)
+{
+    const hp_codec *codec = find_codec(state, oid, rows, reg);
+    return codec != NULL && hp_codec_make_ready(state, codec) == 0 ? codec : NULL;
 }
 
 /* ---- the functions ---- */

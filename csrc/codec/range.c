@@ -108,9 +108,6 @@ bounds_of_range(hp_codec_state *state, PyObject *range, bounds *b)
 static int
 bounds_of(hp_codec_state *state, PyObject *obj, bounds *b)
 {
-    if (hp_own_types_ready(state) < 0) {
-        return -1;
-    }
     int is_range = PyObject_IsInstance(obj, state->Range);
     if (is_range == 0 && !PyTuple_Check(obj) && !PyList_Check(obj)) {
         return hp_refuse_type("a Range, list or tuple is required", obj);
@@ -272,9 +269,6 @@ hp_range_decode(hp_codec_state *state, const hp_codec *codec, const char *data, 
     if (len < 1) {
         return hp_malformed(codec, "no flags");
     }
-    if (hp_own_types_ready(state) < 0) {
-        return NULL;
-    }
     int flags = (unsigned char)data[0];
     PyObject *lower = read_bound(state, codec, !(flags & (RANGE_EMPTY | RANGE_LOWER_INF)), &p, end);
     if (lower == NULL) {
@@ -324,9 +318,6 @@ static PyObject *
 take_range(hp_literal *r, hp_codec_state *state, const hp_codec *codec)
 {
     int flags = 0;
-    if (hp_own_types_ready(state) < 0) {
-        return NULL;
-    }
     if (r->end - r->p >= 5 && memcmp(r->p, "empty", 5) == 0) {
         r->p += 5;
         return new_range(state, Py_NewRef(Py_None), Py_NewRef(Py_None), RANGE_EMPTY);

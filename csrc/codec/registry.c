@@ -281,10 +281,11 @@ fill_vector(hp_codec *codec, const char *send, bool read)
         hp_encode_fn encode;
         hp_decode_fn decode;
         hp_decode_fn decode_text;
+        bool own_classes;
     } vectors[] = {
-        {"vector_send", hp_pgvector_encode, hp_pgvector_decode, hp_pgvector_decode_text},
-        {"halfvec_send", hp_halfvec_encode, hp_halfvec_decode, hp_halfvec_decode_text},
-        {"sparsevec_send", hp_sparsevec_encode, hp_sparsevec_decode, hp_sparsevec_decode_text},
+        {"vector_send", hp_pgvector_encode, hp_pgvector_decode, hp_pgvector_decode_text, false},
+        {"halfvec_send", hp_halfvec_encode, hp_halfvec_decode, hp_halfvec_decode_text, false},
+        {"sparsevec_send", hp_sparsevec_encode, hp_sparsevec_decode, hp_sparsevec_decode_text, true},
     };
     for (size_t i = 0; i < Py_ARRAY_LENGTH(vectors); i++) {
         if (strcmp(send, vectors[i].send) == 0) {
@@ -293,6 +294,7 @@ fill_vector(hp_codec *codec, const char *send, bool read)
             codec->encode = vectors[i].encode;
             codec->decode = read ? vectors[i].decode : NULL;
             codec->decode_text = read ? vectors[i].decode_text : hp_text_decode;
+            codec->own_classes = vectors[i].own_classes;
         }
     }
 }

@@ -171,9 +171,6 @@ parse(hp_text_cursor *c, sparse *s)
 static int
 read_input(hp_codec_state *state, const hp_codec *codec, PyObject *obj, sparse *s)
 {
-    if (hp_own_types_ready(state) < 0) {
-        return -1;
-    }
     if (PyObject_TypeCheck(obj, (PyTypeObject *)state->SparseVector)) {
         return take_vector(state, obj, s);
     }
@@ -238,9 +235,6 @@ tuple_of(const sparse *s, bool values)
 static PyObject *
 vector_of(hp_codec_state *state, const sparse *s)
 {
-    if (hp_own_types_ready(state) < 0) {
-        return NULL;
-    }
     PyObject *parts[] = {PyLong_FromLong(s->dimensions), tuple_of(s, false), tuple_of(s, true)};
     return hp_new_tuple(state->SparseVector, parts, 3);
 }

@@ -40,9 +40,8 @@ hp_import_into(PyObject **member, const char *module, const char *name)
 }
 
 int
-hp_own_types_load(hp_codec_state *state)
+hp_own_classes_load(hp_codec_state *state)
 {
-    /* SparseVector is the last: what hp_own_types_ready() looks at */
     const struct {
         PyObject **member;
         const char *name;
@@ -52,12 +51,21 @@ hp_own_types_load(hp_codec_state *state)
         {&state->Polygon, "Polygon"},           {&state->Circle, "Circle"}, {&state->Range, "Range"},
         {&state->SparseVector, "SparseVector"},
     };
+    if (state->SparseVector != NULL) {
+        return 0; /* the last */
+    }
     for (size_t i = 0; i < Py_ARRAY_LENGTH(imports); i++) {
         if (hp_import_into(imports[i].member, "holisticpool.types", imports[i].name) < 0) {
             return -1;
         }
     }
     return 0;
+}
+
+int
+hp_codec_make_ready(hp_codec_state *state, const hp_codec *codec)
+{
+    return codec->own_classes ? hp_own_classes_load(state) : 0;
 }
 
 /* New reference: an object of `type` as object.__new__() makes it. */
