@@ -1,11 +1,14 @@
-"""Checks of argument values that several modules share, and the mark for "not given"."""
+"""What several modules share: checks of argument values, the mark for "not given", and names that are found late."""
 
 from __future__ import annotations
 
 import math
-from typing import Final, Literal, TypeGuard
+from typing import TYPE_CHECKING, Final, Literal, TypeGuard
 
 from holisticpool.exceptions import ClientConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 
 class Unset:
@@ -34,6 +37,22 @@ FORMATS: Final = ("text", "binary", "tuple")
 # What _core.Pool takes for pipeline="off" and "auto".
 PIPELINE_OFF: Final = 0
 PIPELINE_AUTO: Final = -1
+
+
+def found_later(module: str, places: Mapping[str, str]) -> Callable[[str], object]:
+    """The ``__getattr__`` of *module*: *places* has the names that it finds, and in which of the package's modules.
+
+    Not every program needs them: a module is imported when one of its names is asked for.
+    """
+
+    def find(name: str) -> object:
+        if name not in places:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        import importlib
+
+        return getattr(importlib.import_module(f"holisticpool.{places[name]}"), name)
+
+    return find
 
 
 def check_size(name: str, value: object, *, at_least: int) -> int:

@@ -12,7 +12,6 @@ so that there is one way to connect, cancel and close.
 from __future__ import annotations
 
 import asyncio
-import importlib
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from holisticpool import _core
 from holisticpool.awaitables import awaited
-from holisticpool.check import DEFAULT_PREFETCH, FORMATS, PIPELINE_OFF, UNSET, RowForm, Unset, check_rows
+from holisticpool.check import DEFAULT_PREFETCH, FORMATS, PIPELINE_OFF, UNSET, RowForm, Unset, check_rows, found_later
 from holisticpool.conninfo import ConnectConfig, Password, connect_config
 from holisticpool.copy import CopyConnection
 from holisticpool.exceptions import ClientConfigurationError, InterfaceError, UnsupportedClientFeatureError
@@ -41,21 +40,18 @@ if TYPE_CHECKING:
     from holisticpool.types import ServerVersion as ServerVersion
 else:
     # What the methods below import when they are called is found here by its name, too.
-    _LATER = {
-        "ConnectionConfiguration": "reports",
-        "ConnectionParameters": "reports",
-        "CursorFactory": "cursor",
-        "LoggedQuery": "reports",
-        "PreparedStatement": "prepared_stmt",
-        "ServerVersion": "types",
-        "Transaction": "transaction",
-    }
-
-    def __getattr__(name):
-        if name not in _LATER:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(f"holisticpool.{_LATER[name]}"), name)
-
+    __getattr__ = found_later(
+        __name__,
+        {
+            "ConnectionConfiguration": "reports",
+            "ConnectionParameters": "reports",
+            "CursorFactory": "cursor",
+            "LoggedQuery": "reports",
+            "PreparedStatement": "prepared_stmt",
+            "ServerVersion": "types",
+            "Transaction": "transaction",
+        },
+    )
 
 __all__ = ("Connection", "ConnectionParameters", "ConnectionSettings", "LoggedQuery", "connect")
 

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from holisticpool import _core
-from holisticpool.check import DEFAULT_PREFETCH, UNSET, RowForm, Unset
+from holisticpool.check import DEFAULT_PREFETCH, UNSET, RowForm, Unset, found_later
 from holisticpool.config import changed_connection, pool_config
 from holisticpool.connection import Connection, check_record_class, chosen_codecs, init_with_class, running_loop
 from holisticpool.connection import PoolConnectionHolder as PoolConnectionHolder
@@ -32,15 +32,11 @@ if TYPE_CHECKING:
     from holisticpool.leases import PoolConnectionProxyMeta as PoolConnectionProxyMeta
     from holisticpool.portions import Sets
 else:
-    # asyncpg's names, for annotations and isinstance(). Not every program needs them.
-
-    def __getattr__(name):
-        if name not in ("PoolAcquireContext", "PoolConnectionProxy", "PoolConnectionProxyMeta"):
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from holisticpool import leases
-
-        return getattr(leases, name)
-
+    # asyncpg's names, for annotations and isinstance().
+    __getattr__ = found_later(
+        __name__,
+        dict.fromkeys(("PoolAcquireContext", "PoolConnectionProxy", "PoolConnectionProxyMeta"), "leases"),
+    )
 
 __all__ = ("Pool", "create_pool")
 
