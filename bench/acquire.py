@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.drivers import DRIVERS, REFERENCE
 from bench.figures import Table, median, number, paired_ratio, percent, spread, times
-from bench.fleet import Contestant, add_driver_options, open_fleet, rotated
+from bench.fleet import Contestant, add_driver_options, add_round_options, open_fleet, rotated
 from bench.measures import LEASE_SHAPES
 from bench.process import DriverError
 from bench.results import add_output_options, note, publish
@@ -26,9 +26,7 @@ Row = dict[str, Any]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_driver_options(parser, drivers=POOLS)
-    group = parser.add_argument_group("measurement")
-    group.add_argument("--rounds", type=int, default=ROUNDS, help=f"of each driver (default: {ROUNDS})")
-    group.add_argument("--seconds", type=float, default=SECONDS, help=f"a round lasts (default: {SECONDS})")
+    add_round_options(parser, rounds=ROUNDS, seconds=SECONDS)
     add_server_options(parser)
     add_output_options(parser)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.drivers import DRIVERS, REFERENCE
 from bench.figures import Table, median, number, paired_ratio, percent, spread, times
-from bench.fleet import Contestant, add_driver_options, open_fleet, rotated
+from bench.fleet import Contestant, add_driver_options, add_round_options, open_fleet, rotated
 from bench.process import DriverError
 from bench.results import add_output_options, note, publish
 from bench.server import add_server_options, open_target
@@ -27,9 +27,7 @@ Row = dict[str, Any]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_driver_options(parser)
-    group = parser.add_argument_group("measurement")
-    group.add_argument("--rounds", type=int, default=ROUNDS, help=f"of each driver (default: {ROUNDS})")
-    group.add_argument("--seconds", type=float, default=SECONDS, help=f"each route per round (default: {SECONDS})")
+    group = add_round_options(parser, rounds=ROUNDS, seconds=SECONDS, what="each route per round")
     group.add_argument("--tasks", type=int, default=TASKS, help=f"requests under way at once (default: {TASKS})")
     add_server_options(parser)
     add_output_options(parser)

@@ -19,6 +19,8 @@ from bench.server import Target
 POOL_SIZE = 8
 HALF_CORE = 0.5
 OURS = "holisticpool"
+# A pool of each driver, ours in each of its ways.
+POOLS = ("holisticpool", "holisticpool-exclusive", "holisticpool-libpq18", "asyncpg", "asyncpg-bare", "psycopg")
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,16 @@ def add_driver_options(
         metavar="NAME=VALUE",
         help="a keyword for create_pool() of every holisticpool driver, e.g. pipeline=16; can be repeated",
     )
+
+
+def add_round_options(
+    parser: argparse.ArgumentParser, *, rounds: int, seconds: float, what: str = "a round lasts"
+) -> argparse._ArgumentGroup:
+    """How often each driver has its turn, and for how long; the group of them, for more of what is measured."""
+    group = parser.add_argument_group("measurement")
+    group.add_argument("--rounds", type=int, default=rounds, help=f"of each driver (default: {rounds})")
+    group.add_argument("--seconds", type=float, default=seconds, help=f"{what} (default: {seconds})")
+    return group
 
 
 def keyword(text: str) -> tuple[str, Any]:

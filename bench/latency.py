@@ -12,13 +12,12 @@ from typing import Any
 from bench.chores import CHORES
 from bench.drivers import DRIVERS, REFERENCE
 from bench.figures import Table, median, number, paired_ratio, percent, spread, times
-from bench.fleet import Contestant, add_driver_options, open_fleet, rotated
+from bench.fleet import POOLS, Contestant, add_driver_options, add_round_options, open_fleet, rotated
 from bench.process import DriverError
 from bench.results import add_output_options, note, publish
 from bench.server import add_server_options, open_target
 from bench.workloads import ROW
 
-POOLS = ("holisticpool", "holisticpool-exclusive", "holisticpool-libpq18", "asyncpg", "asyncpg-bare", "psycopg")
 OURS = "holisticpool"
 WITH_CHORES = (OURS, "asyncpg")
 ONE_WAY_MS = 2.5
@@ -31,9 +30,7 @@ Row = dict[str, Any]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_driver_options(parser, drivers=POOLS, loops=("asyncio",))
-    group = parser.add_argument_group("measurement")
-    group.add_argument("--rounds", type=int, default=ROUNDS, help=f"of each driver (default: {ROUNDS})")
-    group.add_argument("--seconds", type=float, default=SECONDS, help=f"of load in a round (default: {SECONDS})")
+    group = add_round_options(parser, rounds=ROUNDS, seconds=SECONDS, what="of load in a round")
     group.add_argument("--tasks", type=int, default=TASKS, help=f"concurrent tasks (default: {TASKS})")
     add_server_options(parser)
     parser.set_defaults(delay_ms=ONE_WAY_MS)

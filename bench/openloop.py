@@ -12,13 +12,12 @@ from typing import Any
 
 from bench.drivers import DRIVERS, REFERENCE
 from bench.figures import Table, median, number, paired_ratio, percent, spread, times
-from bench.fleet import Contestant, add_driver_options, open_fleet, rotated
+from bench.fleet import POOLS, Contestant, add_driver_options, add_round_options, open_fleet, rotated
 from bench.process import DriverError
 from bench.results import add_output_options, note, publish
 from bench.server import add_server_options, open_target
 from bench.workloads import ROW
 
-POOLS = ("holisticpool", "holisticpool-exclusive", "holisticpool-libpq18", "asyncpg", "asyncpg-bare", "psycopg")
 RATE = 5_000
 SECONDS = 4.0
 ROUNDS = 3
@@ -30,9 +29,7 @@ Row = dict[str, Any]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_driver_options(parser, drivers=POOLS, loops=("asyncio",))
-    group = parser.add_argument_group("measurement")
-    group.add_argument("--rounds", type=int, default=ROUNDS, help=f"of each driver (default: {ROUNDS})")
-    group.add_argument("--seconds", type=float, default=SECONDS, help=f"a round lasts (default: {SECONDS})")
+    group = add_round_options(parser, rounds=ROUNDS, seconds=SECONDS)
     group.add_argument("--rate", type=int, default=RATE, help=f"queries a second (default: {RATE})")
     group.add_argument("--slow-ms", type=float, default=SLOW_MS, help=f"of a slow statement (default: {SLOW_MS:g})")
     group.add_argument(
