@@ -155,39 +155,16 @@ dict_of_target(const hp_target *target)
     return dict;
 }
 
-/* Keyword and value pointers into the strings of `params`, which keeps them. */
-static int
-borrow_params(PyObject *params, const char **keywords, const char **values, Py_ssize_t most)
-{
-    PyObject *key, *value;
-    Py_ssize_t pos = 0, n = 0;
-    if (PyDict_GET_SIZE(params) >= most) {
-        PyErr_SetString(PyExc_ValueError, "too many connection parameters");
-        return -1;
-    }
-    while (PyDict_Next(params, &pos, &key, &value)) {
-        keywords[n] = PyUnicode_AsUTF8(key);
-        values[n] = keywords[n] ? PyUnicode_AsUTF8(value) : NULL;
-        if (values[n] == NULL) {
-            return -1;
-        }
-        n++;
-    }
-    keywords[n] = values[n] = NULL;
-    return 0;
-}
-
 static PyObject *
 core_resolve_conninfo(PyObject *module, PyObject *args)
 {
-    enum { MOST_PARAMS = 128 };
-    const char *dsn, *keywords[MOST_PARAMS], *values[MOST_PARAMS];
+    const char *dsn, *keywords[HP_MOST_PARAMETERS + 1], *values[HP_MOST_PARAMETERS + 1];
     PyObject *params;
     hp_target *targets;
     int n, rc;
     hp_error err;
     if (!PyArg_ParseTuple(args, "zO!:resolve_conninfo", &dsn, &PyDict_Type, &params) ||
-        borrow_params(params, keywords, values, MOST_PARAMS) < 0) {
+        hp_pool_borrow_parameters(params, keywords, values) < 0) {
         return NULL;
     }
     Py_BEGIN_ALLOW_THREADS rc = hp_conninfo_resolve(dsn, keywords, values, &targets, &n, &err);

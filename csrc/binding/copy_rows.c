@@ -15,7 +15,7 @@
 #include <string.h>
 
 static const hp_time SLICE_TIME_US = 4 * HP_MS;
-enum { RECORDS_PER_CLOCK = 16, SHOWN_VALUE_CHARS = 40 };
+enum { RECORDS_PER_CLOCK = 16 };
 
 static hp_state *
 state_of(CopyObject *self)
@@ -55,20 +55,12 @@ raise_data_error(CopyObject *self, int i, PyObject *value)
         return;
     }
     PyObject *cause = hp_errors_take();
-    PyObject *repr = hp_params_shown(value, SHOWN_VALUE_CHARS);
+    PyObject *repr = hp_params_shown(value);
     PyObject *text = repr ? PyUnicode_FromFormat("invalid input in record %zu for column \"%U\": %U (%S)", self->record,
                                                  PyTuple_GET_ITEM(self->plan->names, i), repr, cause)
                           : NULL;
-    PyObject *error = text ? PyObject_CallOneArg(state_of(self)->errors.ClientDataError, text) : NULL;
     Py_XDECREF(repr);
-    Py_XDECREF(text);
-    if (error == NULL) {
-        Py_DECREF(cause);
-        return; /* what went wrong here is set */
-    }
-    PyException_SetCause(error, cause);
-    PyErr_SetObject((PyObject *)Py_TYPE(error), error);
-    Py_DECREF(error);
+    hp_errors_raise_from(state_of(self)->errors.ClientDataError, text, cause);
 }
 
 static int

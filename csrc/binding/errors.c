@@ -338,6 +338,20 @@ hp_errors_raise(PyObject *exception, const char *name, PyObject *globals)
     Py_XDECREF((PyObject *)code);
 }
 
+void
+hp_errors_raise_from(PyObject *class, PyObject *text, PyObject *cause)
+{
+    PyObject *error = text ? PyObject_CallOneArg(class, text) : NULL;
+    Py_XDECREF(text);
+    if (error == NULL) {
+        Py_DECREF(cause);
+        return;
+    }
+    PyException_SetCause(error, cause);
+    PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+    Py_DECREF(error);
+}
+
 PyObject *
 hp_errors_take(void)
 {

@@ -52,6 +52,10 @@ PyObject *hp_errors_new(hp_errors_state *state, const hp_error *err, const hp_po
  * that names the operation `name` ("Pool.fetch"): C code has none of its own. */
 void hp_errors_raise(PyObject *exception, const char *name, PyObject *globals);
 
+/* Raise class(text) with this cause; steals both. Where text is NULL, the exception
+ * that is set already stays. */
+void hp_errors_raise_from(PyObject *class, PyObject *text, PyObject *cause);
+
 /* What it means that a callable of the user's has failed with `exception`; `what`
  * names it. With `quoted` its message becomes part of the text. */
 void hp_errors_describe(hp_errors_state *state, hp_error *err, PyObject *exception, const char *what, bool quoted);

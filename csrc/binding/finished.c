@@ -5,12 +5,6 @@
  */
 #include "module.h"
 
-static PyObject *
-itself(PyObject *self)
-{
-    return Py_NewRef(self);
-}
-
 static PySendResult
 finished_send_result(PyObject *self, PyObject *arg, PyObject **result)
 {
@@ -27,32 +21,16 @@ finished_next(PyObject *self)
     return NULL; /* StopIteration with None */
 }
 
-static PyObject *
-finished_send(PyObject *self, PyObject *arg)
+static void
+finished_end(PyObject *self)
 {
     (void)self;
-    (void)arg;
-    PyErr_SetNone(PyExc_StopIteration);
-    return NULL;
 }
 
 static PyObject *
 finished_throw(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
-    (void)self;
-    if (nargs < 1) {
-        PyErr_SetString(PyExc_TypeError, "throw expected at least 1 argument");
-        return NULL;
-    }
-    if (PyExceptionInstance_Check(args[0])) {
-        PyErr_SetObject((PyObject *)Py_TYPE(args[0]), args[0]);
-    } else if (PyExceptionClass_Check(args[0])) {
-        PyErr_SetObject(args[0], nargs > 1 ? args[1] : NULL);
-    } else {
-        PyErr_Format(PyExc_TypeError, "exceptions must be classes or instances deriving from BaseException, not %.100s",
-                     Py_TYPE(args[0])->tp_name);
-    }
-    return NULL;
+    return hp_coroutine_throw(self, args, nargs, finished_end);
 }
 
 static PyObject *
@@ -72,7 +50,7 @@ finished_dealloc(PyObject *self)
 }
 
 static PyMethodDef finished_methods[] = {
-    {"send", finished_send, METH_O, NULL},
+    {"send", hp_coroutine_send, METH_O, NULL},
     {"throw", (PyCFunction)(void (*)(void))finished_throw, METH_FASTCALL, NULL},
     {"close", finished_close, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
@@ -81,9 +59,9 @@ static PyMethodDef finished_methods[] = {
 static PyType_Slot finished_slots[] = {
     {Py_tp_doc, "The awaitable of a call that has taken effect already."},
     {Py_tp_dealloc, finished_dealloc},
-    {Py_tp_iter, itself},
+    {Py_tp_iter, hp_coroutine_itself},
     {Py_tp_iternext, finished_next},
-    {Py_am_await, itself},
+    {Py_am_await, hp_coroutine_itself},
     {Py_am_send, finished_send_result},
     {Py_tp_methods, finished_methods},
     {0, NULL},

@@ -418,41 +418,10 @@ op_send_result(PyObject *self, PyObject *arg, PyObject **result)
     return PYGEN_ERROR;
 }
 
-void
-hp_operation_stop(PyObject *value)
-{
-    /* A tuple or an exception as value would be taken apart by PyErr_SetObject. */
-    if (!PyTuple_Check(value) && !PyExceptionInstance_Check(value)) {
-        PyErr_SetObject(PyExc_StopIteration, value);
-        return;
-    }
-    PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, value);
-    if (stop != NULL) {
-        PyErr_SetObject(PyExc_StopIteration, stop);
-        Py_DECREF(stop);
-    }
-}
-
-static PyObject *
-op_send(PyObject *self, PyObject *arg)
-{
-    PyObject *result;
-    if (op_send_result(self, arg, &result) == PYGEN_RETURN) {
-        hp_operation_stop(result);
-        Py_CLEAR(result);
-    }
-    return result;
-}
-
-static PyObject *
-op_next(PyObject *self)
-{
-    return op_send(self, Py_None);
-}
-
 static void
-close_op(OperationObject *op)
+op_end(PyObject *self)
 {
+    OperationObject *op = (OperationObject *)self;
     hp_op_state was = op->state;
     op->state = HP_OP_CLOSED;
     if (was == HP_OP_PENDING) {
@@ -466,51 +435,14 @@ close_op(OperationObject *op)
 static PyObject *
 op_throw(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
-    if (nargs < 1 || nargs > 3) {
-        PyErr_Format(PyExc_TypeError, "throw expected 1 to 3 arguments, got %zd", nargs);
-        return NULL;
-    }
-    PyObject *type = args[0];
-    PyObject *value = nargs > 1 && args[1] != Py_None ? args[1] : NULL;
-    PyObject *traceback = nargs > 2 && args[2] != Py_None ? args[2] : NULL;
-    if (traceback != NULL && !PyTraceBack_Check(traceback)) {
-        PyErr_SetString(PyExc_TypeError, "throw() third argument must be a traceback object");
-        return NULL;
-    }
-    close_op((OperationObject *)self);
-    if (PyExceptionInstance_Check(type)) {
-        if (value != NULL) {
-            PyErr_SetString(PyExc_TypeError, "instance exception may not have a separate value");
-            return NULL;
-        }
-        if (traceback != NULL && PyException_SetTraceback(type, traceback) < 0) {
-            return NULL;
-        }
-        PyErr_SetObject((PyObject *)Py_TYPE(type), type);
-        /* raising it again continues its traceback */
-        PyObject *t, *v, *tb;
-        PyErr_Fetch(&t, &v, &tb);
-        if (tb == NULL) {
-            tb = PyException_GetTraceback(v);
-        }
-        PyErr_Restore(t, v, tb);
-        return NULL;
-    }
-    if (!PyExceptionClass_Check(type)) {
-        PyErr_Format(PyExc_TypeError, "exceptions must be classes or instances deriving from BaseException, not %.100s",
-                     Py_TYPE(type)->tp_name);
-        return NULL;
-    }
-    Py_XINCREF(traceback);
-    PyErr_Restore(Py_NewRef(type), Py_XNewRef(value), traceback);
-    return NULL;
+    return hp_coroutine_throw(self, args, nargs, op_end);
 }
 
 static PyObject *
 op_close(PyObject *self, PyObject *unused)
 {
     (void)unused;
-    close_op((OperationObject *)self);
+    op_end(self);
     Py_RETURN_NONE;
 }
 
@@ -662,14 +594,6 @@ op_cancel(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwn
 }
 
 static PyObject *
-op_get_loop(PyObject *self, PyObject *unused)
-{
-    (void)unused;
-    PyObject *loop = ((OperationObject *)self)->pool->loop;
-    return Py_NewRef(loop ? loop : Py_None);
-}
-
-static PyObject *
 op_get_blocking(PyObject *self, void *closure)
 {
     OperationObject *op = (OperationObject *)self;
@@ -692,18 +616,15 @@ op_set_blocking(PyObject *self, PyObject *value, void *closure)
     return 0;
 }
 
-/* ---- what each await looks up ---- */
-
 static PyObject *
-itself(PyObject *self, PyObject *unused)
+itself(PyObject *loop, PyObject *unused)
 {
     (void)unused;
-    return Py_NewRef(self);
+    return Py_NewRef(loop);
 }
 
+/* Bound to the loop, once for all operations of a pool: a task looks it up at every await. */
 static PyMethodDef get_loop_def = {"get_loop", itself, METH_NOARGS, NULL};
-static PyMethodDef add_done_callback_def = {"add_done_callback", (PyCFunction)(void (*)(void))op_add_done_callback,
-                                            METH_FASTCALL | METH_KEYWORDS, NULL};
 
 int
 hp_operation_pool_init(PoolObject *pool)
@@ -712,32 +633,12 @@ hp_operation_pool_init(PoolObject *pool)
     return pool->get_loop ? 0 : -1;
 }
 
-/* A task looks three names up in what it waits for, and sets one of them. The names
- * are interned: found by identity, without a walk through the type. */
 static PyObject *
-op_getattro(PyObject *self, PyObject *name)
+op_get_get_loop(PyObject *self, void *closure)
 {
-    OperationObject *op = (OperationObject *)self;
-    const hp_binding_state *binding = &state_of(op)->binding;
-    if (name == binding->str_blocking) {
-        return op_get_blocking(self, NULL);
-    }
-    if (name == binding->str_get_loop && op->pool->get_loop != NULL) {
-        return Py_NewRef(op->pool->get_loop);
-    }
-    if (name == binding->str_add_done_callback) {
-        return PyCFunction_New(&add_done_callback_def, self);
-    }
-    return PyObject_GenericGetAttr(self, name);
-}
-
-static int
-op_setattro(PyObject *self, PyObject *name, PyObject *value)
-{
-    if (name == state_of((OperationObject *)self)->binding.str_blocking) {
-        return op_set_blocking(self, value, NULL);
-    }
-    return PyObject_GenericSetAttr(self, name, value);
+    PyObject *get_loop = ((OperationObject *)self)->pool->get_loop;
+    (void)closure;
+    return Py_NewRef(get_loop ? get_loop : Py_None);
 }
 
 static PyObject *
@@ -808,12 +709,6 @@ op_aexit(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
     return Py_NewRef(state_of(op)->binding.finished);
 }
 
-static PyObject *
-op_await(PyObject *self)
-{
-    return Py_NewRef(self);
-}
-
 /* ---- for later ---- */
 
 /* Start it now, to be awaited when its answer is needed. */
@@ -855,18 +750,20 @@ op_abort(PyObject *self, PyObject *unused)
     return hp_portions_abort((OperationObject *)self);
 }
 
+enum { ADD_DONE_CALLBACK };
+
 static PyMethodDef op_methods[] = {
-    {"send", op_send, METH_O, NULL},
+    [ADD_DONE_CALLBACK] = {"add_done_callback", (PyCFunction)(void (*)(void))op_add_done_callback,
+                           METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"send", hp_coroutine_send, METH_O, NULL},
     {"throw", (PyCFunction)(void (*)(void))op_throw, METH_FASTCALL, NULL},
     {"close", op_close, METH_NOARGS, NULL},
-    {"add_done_callback", (PyCFunction)(void (*)(void))op_add_done_callback, METH_FASTCALL | METH_KEYWORDS, NULL},
     {"remove_done_callback", op_remove_done_callback, METH_O, NULL},
     {"result", op_result, METH_NOARGS, NULL},
     {"exception", op_exception, METH_NOARGS, NULL},
     {"done", op_done, METH_NOARGS, NULL},
     {"cancelled", op_is_cancelled, METH_NOARGS, NULL},
     {"cancel", (PyCFunction)(void (*)(void))op_cancel, METH_FASTCALL | METH_KEYWORDS, NULL},
-    {"get_loop", op_get_loop, METH_NOARGS, NULL},
     {"_start_ahead", op_start_ahead, METH_NOARGS, NULL},
     {"_in_portions", op_expect_portions, METH_NOARGS, NULL},
     {"_feed", op_feed, METH_VARARGS, NULL},
@@ -879,11 +776,39 @@ static PyMethodDef op_methods[] = {
 
 static PyGetSetDef op_getset[] = {
     {"_asyncio_future_blocking", op_get_blocking, op_set_blocking, NULL, NULL},
+    {"get_loop", op_get_get_loop, NULL, NULL, NULL},
     {"__name__", op_get_name, NULL, NULL, NULL},
     {"__qualname__", op_get_qualname, NULL, NULL, NULL},
     {"cr_running", op_get_running, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
+
+/* A task looks three names up in what it waits for, and sets one of them. The names
+ * are interned: found by identity, without a walk through the type. */
+static PyObject *
+op_getattro(PyObject *self, PyObject *name)
+{
+    const hp_binding_state *binding = &state_of((OperationObject *)self)->binding;
+    if (name == binding->str_blocking) {
+        return op_get_blocking(self, NULL);
+    }
+    if (name == binding->str_get_loop) {
+        return op_get_get_loop(self, NULL);
+    }
+    if (name == binding->str_add_done_callback) {
+        return PyCFunction_New(&op_methods[ADD_DONE_CALLBACK], self);
+    }
+    return PyObject_GenericGetAttr(self, name);
+}
+
+static int
+op_setattro(PyObject *self, PyObject *name, PyObject *value)
+{
+    if (name == state_of((OperationObject *)self)->binding.str_blocking) {
+        return op_set_blocking(self, value, NULL);
+    }
+    return PyObject_GenericSetAttr(self, name, value);
+}
 
 static PyType_Slot op_slots[] = {
     {Py_tp_doc, "What every I/O method returns: awaitable once, like a coroutine."},
@@ -893,9 +818,9 @@ static PyType_Slot op_slots[] = {
     {Py_tp_repr, op_repr},
     {Py_tp_getattro, op_getattro},
     {Py_tp_setattro, op_setattro},
-    {Py_tp_iter, op_await},
-    {Py_tp_iternext, op_next},
-    {Py_am_await, op_await},
+    {Py_tp_iter, hp_coroutine_itself},
+    {Py_tp_iternext, hp_coroutine_next},
+    {Py_am_await, hp_coroutine_itself},
     {Py_am_send, op_send_result},
     {Py_tp_methods, op_methods},
     {Py_tp_getset, op_getset},

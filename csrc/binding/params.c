@@ -17,8 +17,6 @@
 static const Py_ssize_t MAX_MESSAGE_BYTES = 0x3FFFFFFE;
 enum { BYTES_PER_PARAM = 6, OTHER_BYTES = 64 };
 
-enum { SHOWN_VALUE_CHARS = 40 };
-
 void
 hp_encoded_clear(hp_encoded *encoded)
 {
@@ -75,13 +73,14 @@ no_memory:
 }
 
 PyObject *
-hp_params_shown(PyObject *value, Py_ssize_t most)
+hp_params_shown(PyObject *value)
 {
+    enum { MOST_CHARS = 40 };
     PyObject *repr = PyObject_Repr(value);
-    if (repr == NULL || PyUnicode_GET_LENGTH(repr) <= most) {
+    if (repr == NULL || PyUnicode_GET_LENGTH(repr) <= MOST_CHARS) {
         return repr;
     }
-    PyObject *start = PyUnicode_Substring(repr, 0, most);
+    PyObject *start = PyUnicode_Substring(repr, 0, MOST_CHARS);
     Py_DECREF(repr);
     PyObject *result = start ? PyUnicode_FromFormat("%U...", start) : NULL;
     Py_XDECREF(start);
@@ -98,24 +97,16 @@ raise_data_error(OperationObject *op, int i, Py_ssize_t set, PyObject *value)
         return;
     }
     PyObject *cause = hp_errors_take();
-    PyObject *repr = hp_params_shown(value, SHOWN_VALUE_CHARS);
+    PyObject *repr = hp_params_shown(value);
     PyObject *where = hp_op_has_sets(op) ? PyUnicode_FromFormat(" in element #%zd of %s() sequence",
                                                                 op->sets_before + set, strchr(hp_op_name(op), '.') + 1)
                                          : PyUnicode_FromString("");
     PyObject *text = repr && where ? PyUnicode_FromFormat("invalid input for query argument $%d%U: %U (%S)", i + 1,
                                                           where, repr, cause)
                                    : NULL;
-    PyObject *error = text ? PyObject_CallOneArg(op->pool->state->errors.ClientDataError, text) : NULL;
     Py_XDECREF(repr);
     Py_XDECREF(where);
-    Py_XDECREF(text);
-    if (error == NULL) {
-        Py_DECREF(cause);
-        return; /* what went wrong here is set */
-    }
-    PyException_SetCause(error, cause);
-    PyErr_SetObject((PyObject *)Py_TYPE(error), error);
-    Py_DECREF(error);
+    hp_errors_raise_from(errors->ClientDataError, text, cause);
 }
 
 static int

@@ -307,20 +307,17 @@ pool_dealloc(PoolObject *self)
 
 /* ---- targets ---- */
 
-static int
-fill_target(hp_target *target, PyObject *params)
+int
+hp_pool_borrow_parameters(PyObject *parameters, const char *keywords[HP_MOST_PARAMETERS + 1],
+                          const char *values[HP_MOST_PARAMETERS + 1])
 {
-    enum { MOST_PARAMS = 128 };
-    const char *keywords[MOST_PARAMS + 1];
-    const char *values[MOST_PARAMS + 1];
     PyObject *key, *value;
-    Py_ssize_t pos = 0;
-    size_t n = 0;
-    if (!PyDict_Check(params) || PyDict_GET_SIZE(params) > MOST_PARAMS) {
-        PyErr_SetString(PyExc_TypeError, "a target must be a dict of libpq parameters");
+    Py_ssize_t pos = 0, n = 0;
+    if (PyDict_GET_SIZE(parameters) > HP_MOST_PARAMETERS) {
+        PyErr_SetString(PyExc_ValueError, "too many connection parameters");
         return -1;
     }
-    while (PyDict_Next(params, &pos, &key, &value)) {
+    while (PyDict_Next(parameters, &pos, &key, &value)) {
         keywords[n] = PyUnicode_AsUTF8(key);
         values[n] = keywords[n] ? PyUnicode_AsUTF8(value) : NULL;
         if (values[n] == NULL) {
@@ -329,6 +326,20 @@ fill_target(hp_target *target, PyObject *params)
         n++;
     }
     keywords[n] = values[n] = NULL;
+    return 0;
+}
+
+static int
+fill_target(hp_target *target, PyObject *params)
+{
+    const char *keywords[HP_MOST_PARAMETERS + 1], *values[HP_MOST_PARAMETERS + 1];
+    if (!PyDict_Check(params)) {
+        PyErr_SetString(PyExc_TypeError, "a target must be a dict of libpq parameters");
+        return -1;
+    }
+    if (hp_pool_borrow_parameters(params, keywords, values) < 0) {
+        return -1;
+    }
     if (hp_target_fill(target, keywords, values) < 0) {
         PyErr_NoMemory();
         return -1;

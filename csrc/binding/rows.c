@@ -38,52 +38,24 @@ ready_send_result(PyObject *object, PyObject *arg, PyObject **result)
     return PYGEN_ERROR;
 }
 
-static PyObject *
-ready_send(PyObject *self, PyObject *arg)
-{
-    PyObject *value;
-    if (ready_send_result(self, arg, &value) == PYGEN_RETURN) {
-        hp_operation_stop(value);
-        Py_DECREF(value);
-    }
-    return NULL;
-}
-
-static PyObject *
-ready_next(PyObject *self)
-{
-    return ready_send(self, Py_None);
-}
-
-static PyObject *
-ready_throw(PyObject *object, PyObject *const *args, Py_ssize_t nargs)
+static void
+ready_end(PyObject *object)
 {
     Py_CLEAR(((ReadyObject *)object)->value);
-    if (nargs < 1) {
-        PyErr_SetString(PyExc_TypeError, "throw expected at least 1 argument");
-    } else if (PyExceptionInstance_Check(args[0])) {
-        PyErr_SetObject((PyObject *)Py_TYPE(args[0]), args[0]);
-    } else if (PyExceptionClass_Check(args[0])) {
-        PyErr_SetObject(args[0], nargs > 1 ? args[1] : NULL);
-    } else {
-        PyErr_Format(PyExc_TypeError, "exceptions must be classes or instances deriving from BaseException, not %.100s",
-                     Py_TYPE(args[0])->tp_name);
-    }
-    return NULL;
 }
 
 static PyObject *
-ready_close(PyObject *object, PyObject *unused)
+ready_throw(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    return hp_coroutine_throw(self, args, nargs, ready_end);
+}
+
+static PyObject *
+ready_close(PyObject *self, PyObject *unused)
 {
     (void)unused;
-    Py_CLEAR(((ReadyObject *)object)->value);
+    ready_end(self);
     Py_RETURN_NONE;
-}
-
-static PyObject *
-itself(PyObject *self)
-{
-    return Py_NewRef(self);
 }
 
 static int
@@ -112,7 +84,7 @@ ready_dealloc(ReadyObject *self)
 }
 
 static PyMethodDef ready_methods[] = {
-    {"send", ready_send, METH_O, NULL},
+    {"send", hp_coroutine_send, METH_O, NULL},
     {"throw", (PyCFunction)(void (*)(void))ready_throw, METH_FASTCALL, NULL},
     {"close", ready_close, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
@@ -123,9 +95,9 @@ static PyType_Slot ready_slots[] = {
     {Py_tp_dealloc, ready_dealloc},
     {Py_tp_traverse, ready_traverse},
     {Py_tp_clear, ready_clear},
-    {Py_tp_iter, itself},
-    {Py_tp_iternext, ready_next},
-    {Py_am_await, itself},
+    {Py_tp_iter, hp_coroutine_itself},
+    {Py_tp_iternext, hp_coroutine_next},
+    {Py_am_await, hp_coroutine_itself},
     {Py_am_send, ready_send_result},
     {Py_tp_methods, ready_methods},
     {0, NULL},
@@ -262,7 +234,7 @@ static PyType_Slot rows_slots[] = {
     {Py_tp_dealloc, rows_dealloc},
     {Py_tp_traverse, rows_traverse},
     {Py_tp_clear, rows_clear},
-    {Py_am_aiter, itself},
+    {Py_am_aiter, hp_coroutine_itself},
     {Py_am_anext, rows_anext},
     {Py_tp_methods, rows_methods},
     {Py_tp_getset, rows_getset},

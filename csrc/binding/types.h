@@ -96,6 +96,12 @@ typedef struct PoolObject {
 
 extern unsigned hp_fork_generation;
 
+enum { HP_MOST_PARAMETERS = 128 };
+
+/* Keywords and values of `parameters`, a dict of str that keeps them, and NULL behind the
+ * last. 0, or -1 with an exception. */
+int hp_pool_borrow_parameters(PyObject *parameters, const char *keywords[HP_MOST_PARAMETERS + 1],
+                              const char *values[HP_MOST_PARAMETERS + 1]);
 /* A list of dicts to an array of targets, the caller's. 0, or -1 with an exception. */
 int hp_pool_parse_targets(PyObject *list, hp_target **targets, int *n);
 
@@ -305,9 +311,6 @@ hp_op_has_sets(const OperationObject *op)
     return op->kind == HP_OP_EXECUTEMANY || op->kind == HP_OP_FETCHMANY;
 }
 
-/* Raise StopIteration with this value. */
-void hp_operation_stop(PyObject *value);
-
 static inline bool
 hp_op_is_cursor(const OperationObject *op)
 {
@@ -373,6 +376,14 @@ int hp_wakeup_end_run(PoolObject *pool);
 /* Callbacks of others are scheduled now: what comes later runs after them. Are we
  * in the loop's thread? */
 bool hp_wakeup_make_way(PoolObject *pool);
+
+/* ---- coroutine.c: methods of coroutines, made of the am_send of their type ---- */
+
+PyObject *hp_coroutine_itself(PyObject *self);
+PyObject *hp_coroutine_send(PyObject *self, PyObject *arg);
+PyObject *hp_coroutine_next(PyObject *self);
+/* throw(): once its arguments are known to be sound as such, `end` does what close() does. */
+PyObject *hp_coroutine_throw(PyObject *self, PyObject *const *args, Py_ssize_t nargs, void (*end)(PyObject *self));
 
 /* ---- finished.c ---- */
 
@@ -461,8 +472,8 @@ int hp_params_bind(OperationObject *op, hp_codec_set *codecs);
 /* Point op->req.params to set i of those encoded. */
 void hp_params_use_set(OperationObject *op, Py_ssize_t set);
 void hp_encoded_clear(hp_encoded *encoded);
-/* New reference: the repr of a value for a message, cut off after so many characters. */
-PyObject *hp_params_shown(PyObject *value, Py_ssize_t most);
+/* New reference: the repr of a value for a message, cut off where it is long. */
+PyObject *hp_params_shown(PyObject *value);
 
 /* ---- literals.c ---- */
 
