@@ -559,14 +559,12 @@ withdraw_requests(hp_conn *conn)
 {
     hp_error err;
     hp_error_set(&err, HP_ERR_CLOSED, "the connection was released while the operation was in progress");
-    conn->pipe.open = false;
     while (conn->pending.first != NULL) {
         hp_conn_withdraw(conn, conn->pending.first, &err);
     }
     for (hp_request *req = last_live(conn); req != NULL; req = last_live(conn)) {
         hp_conn_withdraw(conn, req, &err);
     }
-    hp_pipe_close(conn);
 }
 
 void
@@ -579,7 +577,11 @@ hp_pool_release(hp_conn *conn)
         return;
     }
     conn->use = HP_USE_SETTLING;
-    withdraw_requests(conn);
+    conn->pipe.open = false;
+    if (conn->pending.first != NULL || last_live(conn) != NULL) {
+        withdraw_requests(conn);
+    }
+    hp_pipe_close(conn);
     hp_begin_drop(conn);
     hp_prepared_drop_owned(conn);
     if (hp_conn_is_free(conn)) {
