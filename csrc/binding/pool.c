@@ -270,6 +270,8 @@ pool_traverse(PoolObject *self, visitproc visit, void *arg)
     Py_VISIT(self->on_ask);
     Py_VISIT(self->raised);
     Py_VISIT(self->batch);
+    Py_VISIT(self->later);
+    Py_VISIT(self->later_handle);
     Py_VISIT(self->closing);
     int rc = hp_listeners_traverse(self, visit, arg);
     rc = rc != 0 ? rc : hp_attributes_traverse(self, visit, arg);

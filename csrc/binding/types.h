@@ -91,6 +91,8 @@ typedef struct PoolObject {
     PyObject *batch;                 /* wake-ups of the run of the reactor that is going on, or NULL */
     bool batch_is_ours;              /* the loop does not know of it */
     bool resuming;                   /* the loop is calling wake-ups of a batch */
+    PyObject *later;                 /* meanwhile: wake-ups of a batch that the loop has to call next, or NULL */
+    PyObject *later_handle;          /* ... what the loop has of it */
     PyObject *closing;               /* list of Operations that wait for closed(), or NULL */
 } PoolObject;
 

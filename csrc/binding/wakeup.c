@@ -10,6 +10,10 @@
  * to each other. What is scheduled outside of a run (a cancellation) goes to
  * call_soon() itself, and so does what is not the wake-up of a task of asyncio's own.
  *
+ * A task that a batch resumes may give a lease back that the next task waits for. Such
+ * wake-ups are a batch of their own, as long as nobody schedules anything in between:
+ * its handle is the last one that the loop has to call.
+ *
  * A callback that call_soon() is given while the loop has nothing else to call is
  * the first thing that the loop does next: before what its selector reports then,
  * and before timers. So nobody can tell whether the batch runs after the reader, or
@@ -204,8 +208,8 @@ is_here(const PoolObject *pool)
     return PyThread_get_thread_ident() == pool->thread;
 }
 
-/* Have the loop call args[0](*args[1:]) soon. */
-static int
+/* Have the loop call args[0](*args[1:]) soon. New reference: its handle. */
+static PyObject *
 call_soon(PoolObject *pool, PyObject *const *args, size_t nargs, PyObject *kwnames)
 {
     PyObject *method = Py_NewRef(pool->call_soon);
@@ -214,20 +218,28 @@ call_soon(PoolObject *pool, PyObject *const *args, size_t nargs, PyObject *kwnam
     }
     PyObject *handle = method ? PyObject_Vectorcall(method, args, nargs, kwnames) : NULL;
     Py_XDECREF(method);
-    Py_XDECREF(handle);
-    return handle == NULL ? -1 : 0;
+    return handle;
 }
 
 static PyObject *run_batch(PyObject *batch, PyObject *unused);
 static PyMethodDef run_batch_def = {"run_wakeups", run_batch, METH_NOARGS, NULL};
 
+/* New reference: the handle; NULL with an exception. */
+static PyObject *
+schedule(PoolObject *pool, PyObject *batch)
+{
+    PyObject *run = PyCFunction_New(&run_batch_def, batch);
+    PyObject *handle = run ? call_soon(pool, &run, 1, NULL) : NULL;
+    Py_XDECREF(run);
+    return handle;
+}
+
 static int
 schedule_batch(PoolObject *pool, PyObject *batch)
 {
-    PyObject *run = PyCFunction_New(&run_batch_def, batch);
-    int rc = run ? call_soon(pool, &run, 1, NULL) : -1;
-    Py_XDECREF(run);
-    return rc;
+    PyObject *handle = schedule(pool, batch);
+    Py_XDECREF(handle);
+    return handle == NULL ? -1 : 0;
 }
 
 /* What is left of a batch that SystemExit or KeyboardInterrupt has ended. */
@@ -281,6 +293,8 @@ run(PyObject *batch)
     pool->resuming = false;
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
+    Py_CLEAR(pool->later); /* the loop has it */
+    Py_CLEAR(pool->later_handle);
     if (pool->generation == hp_fork_generation) { /* else the sockets are the parent's */
         hp_env_uncork(&pool->engine->env);
     }
@@ -312,6 +326,18 @@ close_batch(PoolObject *pool)
 }
 
 static int
+add_triple(PyObject *batch, PyObject *callback, OperationObject *op, PyObject *context)
+{
+    if (PyList_Append(batch, callback) == 0 && PyList_Append(batch, (PyObject *)op) == 0 &&
+        PyList_Append(batch, context) == 0) {
+        return 0;
+    }
+    Py_ssize_t whole = PyList_GET_SIZE(batch) / TRIPLE * TRIPLE;
+    PyList_SetSlice(batch, whole, PyList_GET_SIZE(batch), NULL);
+    return -1;
+}
+
+static int
 join_batch(OperationObject *op, PyObject *callback, PyObject *context)
 {
     PoolObject *pool = op->pool;
@@ -323,25 +349,59 @@ join_batch(OperationObject *op, PyObject *callback, PyObject *context)
             return -1;
         }
     }
-    if (PyList_Append(pool->batch, callback) < 0 || PyList_Append(pool->batch, (PyObject *)op) < 0 ||
-        PyList_Append(pool->batch, context) < 0) {
-        Py_ssize_t whole = PyList_GET_SIZE(pool->batch) / TRIPLE * TRIPLE;
-        PyList_SetSlice(pool->batch, whole, PyList_GET_SIZE(pool->batch), NULL);
-        return -1;
+    return add_triple(pool->batch, callback, op, context);
+}
+
+/* Has nobody scheduled anything since pool->later? */
+static bool
+later_is_last(PoolObject *pool)
+{
+    Py_ssize_t n = pool->later_handle ? PySequence_Size(pool->ready) : 0;
+    PyObject *last = n > 0 ? PySequence_GetItem(pool->ready, n - 1) : NULL;
+    PyErr_Clear();
+    Py_XDECREF(last);
+    return last != NULL && last == pool->later_handle;
+}
+
+/* While a batch runs, in a loop that shows what it is to call. */
+static int
+join_later(OperationObject *op, PyObject *callback, PyObject *context)
+{
+    PoolObject *pool = op->pool;
+    if (!later_is_last(pool)) {
+        Py_CLEAR(pool->later_handle);
+        Py_XSETREF(pool->later, PyList_New(0));
+        pool->later_handle = pool->later ? schedule(pool, pool->later) : NULL;
+        if (pool->later_handle == NULL) {
+            return -1;
+        }
     }
-    return 0;
+    return add_triple(pool->later, callback, op, context);
+}
+
+static int
+call_by_loop(OperationObject *op, PyObject *callback, PyObject *argument, PyObject *context)
+{
+    PyObject *args[] = {callback, argument, context};
+    close_batch(op->pool);
+    PyObject *handle = call_soon(op->pool, args, 2, op->pool->state->binding.kw_context);
+    Py_XDECREF(handle);
+    return handle == NULL ? -1 : 0;
 }
 
 void
 hp_wakeup_schedule(OperationObject *op, PyObject *callback, PyObject *context)
 {
+    PoolObject *pool = op->pool;
     int rc;
-    if (op->pool->engine->in_run && is_wakeup(op->pool, callback)) {
+    if (!is_wakeup(pool, callback)) {
+        rc = call_by_loop(op, callback, (PyObject *)op, context);
+    } else if (pool->engine->in_run) {
         rc = join_batch(op, callback, context);
+    } else if (pool->resuming && pool->ready != NULL && is_here(pool)) {
+        rc = join_later(op, callback, context);
     } else {
-        close_batch(op->pool);
-        PyObject *args[] = {callback, (PyObject *)op, context};
-        rc = call_soon(op->pool, args, 2, op->pool->state->binding.kw_context);
+        rc = call_by_loop(op, callback, argument_of(callback, (PyObject *)op), context);
     }
     if (rc < 0) {
         PyErr_WriteUnraisable(callback); /* the loop is closed: nobody waits any more */

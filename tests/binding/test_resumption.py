@@ -299,3 +299,64 @@ def test_loop_with_a_scheduler_of_its_own_schedules_the_waiters_too(dsn: str) ->
         assert loop.run_until_complete(work()) >= 10
     finally:
         loop.close()
+
+
+class Waiting:
+    """Tasks that wait for the leases that those with an answer at hand give back."""
+
+    def __init__(self, asking: Asking) -> None:
+        asking.ask()
+        self.order = asking.order
+        self.first: Callable[[], Any] | None = None  # what the one that is served first does then
+        self.tasks = [asking.loop.create_task(self._one(asking.pool, i)) for i in range(SESSIONS)]
+        asking.tasks += self.tasks
+
+    async def _one(self, pool: Pool, i: int) -> int:
+        async with pool.acquire():
+            self.order.append(f"served {i}")
+            if self.first is not None and i == 0:
+                self.first()
+        return i
+
+
+def test_waiters_for_the_leases_of_resumed_tasks_are_served_in_their_order(asking: Asking) -> None:
+    Waiting(asking)
+    assert asking.outcomes() == [*range(SESSIONS)] * 2
+    assert sorted(asking.order[:SESSIONS]) == [*range(SESSIONS)]
+    assert asking.order[SESSIONS:] == [f"served {i}" for i in range(SESSIONS)]
+
+
+def test_what_resumed_tasks_schedule_between_two_releases_runs_between_the_two_waiters(asking: Asking) -> None:
+    Waiting(asking)
+    asking.each = lambda: asking.loop.call_soon(asking.order.append, "scheduled")
+    assert asking.outcomes() == [*range(SESSIONS)] * 2
+    assert asking.order[SESSIONS:] == [event for i in range(SESSIONS) for event in ("scheduled", f"served {i}")]
+
+
+def test_loop_that_a_resumed_task_stops_serves_no_waiter_before_it_runs_again(asking: Asking) -> None:
+    Waiting(asking)
+    asking.first = asking.loop.stop
+    asking.loop.run_forever()
+    assert sorted(asking.order) == [*range(SESSIONS)]
+    assert asking.outcomes() == [*range(SESSIONS)] * 2
+
+
+def test_waiter_that_is_cancelled_before_its_turn_gives_its_lease_back(asking: Asking) -> None:
+    waiting = Waiting(asking)
+    waiting.first = waiting.tasks[1].cancel
+    assert [type(outcome) for outcome in asking.outcomes()[SESSIONS:]] == [int, asyncio.CancelledError, int, int]
+    assert "served 1" not in asking.order
+    assert asking.pool.get_idle_size() == SESSIONS
+
+
+def test_exit_in_a_waiter_leaves_the_others_to_be_served(asking: Asking) -> None:
+    def leave() -> None:
+        raise KeyboardInterrupt
+
+    waiting = Waiting(asking)
+    waiting.first = leave
+    with pytest.raises(KeyboardInterrupt):
+        asking.loop.run_forever()
+    left = asking.tasks.pop(SESSIONS)
+    assert isinstance(left.exception(), KeyboardInterrupt)
+    assert asking.outcomes() == [*range(SESSIONS), *range(1, SESSIONS)]
