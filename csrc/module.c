@@ -42,6 +42,8 @@
     DO(str_stopping)                                                                                                   \
     DO(str_debug)                                                                                                      \
     DO(str_thread_id)                                                                                                  \
+    DO(str_running)                                                                                                    \
+    DO(run)                                                                                                            \
     DO(str_refill)                                                                                                     \
     DO(str_loop)                                                                                                       \
     DO(str_get_loop)                                                                                                   \
@@ -70,6 +72,7 @@ intern_names(hp_binding_state *state)
         {&state->str_stopping, "_stopping"},
         {&state->str_debug, "_debug"},
         {&state->str_thread_id, "_thread_id"},
+        {&state->str_running, "__asyncio_running_event_loop__"},
         {&state->str_loop, "loop"},
         {&state->str_get_loop, "get_loop"},
         {&state->str_blocking, "_asyncio_future_blocking"},

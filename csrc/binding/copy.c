@@ -227,7 +227,7 @@ copy_start(PyObject *object, PyObject *on_failure)
         PyErr_SetString(PyExc_RuntimeError, "the COPY was started before");
         return NULL;
     }
-    if (method == NULL || hp_pool_check(pool_of(self)) < 0 || hp_pool_check_loop(pool_of(self)) < 0 ||
+    if (method == NULL || hp_pool_check(pool_of(self)) < 0 || hp_running_check(pool_of(self)) < 0 ||
         hp_connection_check_free(self->connection, method) < 0) {
         return NULL;
     }

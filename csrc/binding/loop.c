@@ -561,6 +561,7 @@ hp_loop_stop_reading(PoolObject *pool)
         return;
     }
     pool->reading = false;
+    hp_running_forget(pool);
     PyErr_Fetch(&type, &value, &traceback);
     PyObject *is_closed = PyObject_CallMethodNoArgs(pool->loop, binding->str_is_closed);
     if (is_closed != NULL && !PyObject_IsTrue(is_closed)) {

@@ -98,7 +98,7 @@ hp_pipeline_open(PyObject *object, PyObject *unused)
 {
     ConnectionObject *self = (ConnectionObject *)object;
     (void)unused;
-    if (hp_pool_check_loop(self->pool) < 0 || hp_connection_check_free(self, "pipeline") < 0) {
+    if (hp_running_check(self->pool) < 0 || hp_connection_check_free(self, "pipeline") < 0) {
         return NULL;
     }
     hp_pipe_open(self->conn);

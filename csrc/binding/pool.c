@@ -55,27 +55,6 @@ hp_pool_check(PoolObject *pool)
     return 0;
 }
 
-int
-hp_pool_check_loop(PoolObject *pool)
-{
-    if (hp_wakeup_loop_runs_here(pool)) {
-        return 0;
-    }
-    PyObject *running = PyObject_CallNoArgs(pool->state->binding.get_running_loop);
-    if (running == NULL) {
-        return -1;
-    }
-    bool same = running == pool->loop;
-    Py_DECREF(running);
-    if (!same) {
-        PyErr_SetString(pool->state->errors.InterfaceError,
-                        "the pool belongs to another event loop than the one that is running");
-        return -1;
-    }
-    pool->thread = PyThread_get_thread_ident();
-    return 0;
-}
-
 /* ---- construction ---- */
 
 static hp_state *
@@ -147,6 +126,7 @@ release_parts(PoolObject *self)
         hp_registry_free(self->registry);
         self->registry = NULL;
     }
+    hp_running_forget(self);
     Py_CLEAR(self->loop);
     Py_CLEAR(self->call_soon);
     Py_CLEAR(self->ready);

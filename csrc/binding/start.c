@@ -493,7 +493,7 @@ submit(OperationObject *op)
 int
 hp_operation_start(OperationObject *op)
 {
-    if (hp_pool_check(op->pool) < 0 || hp_pool_check_loop(op->pool) < 0) {
+    if (hp_pool_check(op->pool) < 0 || hp_running_check(op->pool) < 0) {
         return -1;
     }
     if (op->kind == HP_OP_OPEN || op->kind == HP_OP_CLOSE) {

@@ -40,11 +40,13 @@ typedef struct hp_binding_state {
     PyObject *Future;           /* ... */
     PyCFunction task_wakeup;    /* wakeup.c: what tasks add as done-callback; NULL: none has yet */
     PyObject *BaseEventLoop;
+    PyObject *run;        /* running.c: asyncio's object of the run of a loop, or NULL ... */
+    PyObject *run_loop;   /* ... which holds this loop */
     PyObject *kw_context; /* ("context",) */
     PyObject *traceback_globals;
     PyObject *str_call_soon, *str_add_reader, *str_remove_reader, *str_is_closed, *str_getaddrinfo,
-        *str_add_done_callback, *str_run_once, *str_ready, *str_stopping, *str_debug, *str_thread_id, *str_loop,
-        *str_get_loop, *str_blocking, *str_overridden, *str_execute, *str_own_execute, *str_refill;
+        *str_add_done_callback, *str_run_once, *str_ready, *str_stopping, *str_debug, *str_thread_id, *str_running,
+        *str_loop, *str_get_loop, *str_blocking, *str_overridden, *str_execute, *str_own_execute, *str_refill;
     PyObject *query_names, *query_methods; /* override.c: tuples */
     void *free_operations;                 /* operation.c: a chain through `pool` */
     int free_count;
@@ -110,8 +112,6 @@ int hp_pool_parse_targets(PyObject *list, hp_target **targets, int *n);
 int hp_pool_type_init(PyObject *module, hp_binding_state *state);
 /* 0, or -1 with InterfaceError: not initialised, or made in a parent process. */
 int hp_pool_check(PoolObject *pool);
-/* 0, or -1 with an exception where another loop than the pool's is running. */
-int hp_pool_check_loop(PoolObject *pool);
 
 /* ---- loop.c ---- */
 
@@ -362,13 +362,17 @@ PyObject *hp_pipeline_open(PyObject *object, PyObject *unused);
 PyObject *hp_pipeline_close(PyObject *object, PyObject *unused);
 PyObject *hp_pipeline_flush(PyObject *object, PyObject *unused);
 
+/* ---- running.c ---- */
+
+/* 0, or -1 with an exception where another loop than the pool's is running. */
+int hp_running_check(PoolObject *pool);
+/* The pool is over. */
+void hp_running_forget(PoolObject *pool);
+
 /* ---- wakeup.c ---- */
 
 /* Find out how to resume tasks in the pool's loop. 0, or -1 with an exception. */
 int hp_wakeup_init(PoolObject *pool);
-/* Is the pool's loop known to be the one that is running in this thread? Costs less
- * than asking asyncio, which before CPython 3.12 makes a system call each time. */
-bool hp_wakeup_loop_runs_here(PoolObject *pool);
 /* Have the loop call callback(op) in `context`, soon. Borrows all. */
 void hp_wakeup_schedule(OperationObject *op, PyObject *callback, PyObject *context);
 /* A run of the reactor has ended, and nothing of the engine is on the stack: resume

@@ -89,23 +89,6 @@ hp_wakeup_init(PoolObject *pool)
     return 0;
 }
 
-bool
-hp_wakeup_loop_runs_here(PoolObject *pool)
-{
-    unsigned long here = PyThread_get_thread_ident();
-    if (pool->resuming && pool->thread == here) {
-        return true; /* no other loop runs inside a task of asyncio's own */
-    }
-    PyObject *thread = pool->ready ? PyObject_GetAttr(pool->loop, pool->state->binding.str_thread_id) : NULL;
-    bool same = thread != NULL && PyLong_Check(thread) && PyLong_AsUnsignedLong(thread) == here;
-    Py_XDECREF(thread);
-    PyErr_Clear(); /* then asyncio is asked */
-    if (same) {
-        pool->thread = here;
-    }
-    return same;
-}
-
 static bool
 is_false(PyObject *object, PyObject *name)
 {

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import threading
 import warnings
+import weakref
 from typing import Any
 
 import pytest
@@ -41,6 +42,70 @@ def test_pool_used_from_another_loop_is_refused(dsn: str) -> None:
     finally:
         first.close()
         second.close()
+
+
+def test_each_run_of_a_loop_decides_anew_whose_pool_may_be_used(dsn: str) -> None:
+    """What told the runs of the one from those of the other may lie at the same address."""
+    loops = [asyncio.new_event_loop() for _ in range(2)]
+    pools = [loop.run_until_complete(opened(dsn, size=1)) for loop in loops]
+
+    async def use(own: holisticpool.Pool, other: holisticpool.Pool) -> None:
+        for _ in range(3):
+            await own.release(await own.acquire())
+            with pytest.raises(exceptions.InterfaceError, match="another event loop"):
+                await other.acquire()
+
+    for _ in range(50):
+        loops[0].run_until_complete(use(pools[0], pools[1]))
+        loops[1].run_until_complete(use(pools[1], pools[0]))
+    for loop, pool in zip(loops, pools, strict=True):
+        loop.run_until_complete(pool.close())
+        loop.close()
+
+
+def test_pool_is_refused_in_the_thread_that_its_loop_has_left_for_another(dsn: str) -> None:
+    loop, other = asyncio.new_event_loop(), asyncio.new_event_loop()
+    pool = loop.run_until_complete(opened(dsn, size=1))
+    loop.run_until_complete(_give_back(pool))
+    entered, leave = threading.Event(), asyncio.Event()
+
+    async def use() -> None:
+        await _give_back(pool)
+        entered.set()
+        await leave.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(use(),))
+    thread.start()
+    entered.wait()
+    with pytest.raises(exceptions.InterfaceError, match="another event loop"):
+        other.run_until_complete(_acquire(pool))
+    with pytest.raises((exceptions.InterfaceError, RuntimeError)):
+        pool.acquire().send(None)
+    loop.call_soon_threadsafe(leave.set)
+    thread.join()
+    loop.run_until_complete(pool.close())
+    loop.close()
+    other.close()
+
+
+@pytest.mark.parametrize("closed", [True, False], ids=["pool closed", "pool dropped"])
+def test_loop_that_is_closed_is_not_kept(dsn: str, closed: bool) -> None:
+    loop = asyncio.new_event_loop()
+    pool: holisticpool.Pool | None = loop.run_until_complete(opened(dsn, size=1))
+    assert pool is not None
+    loop.run_until_complete(_give_back(pool))
+    if closed:
+        loop.run_until_complete(pool.close())
+        with pytest.raises(exceptions.InterfaceError):
+            loop.run_until_complete(_acquire(pool))
+    else:
+        pool._abandon()
+    pool = None
+    loop.close()
+    alive = weakref.ref(loop)
+    del loop
+    gc.collect()
+    assert alive() is None
 
 
 def test_pool_used_from_a_loop_in_another_thread_is_refused(dsn: str) -> None:
@@ -145,6 +210,10 @@ async def _await(awaitable: Any) -> Any:
 
 async def _acquire(pool: holisticpool.Pool) -> holisticpool.Connection:
     return await pool.acquire()
+
+
+async def _give_back(pool: holisticpool.Pool) -> None:
+    await pool.release(await pool.acquire())
 
 
 async def _gone(observer: Observer, application: str) -> None:
