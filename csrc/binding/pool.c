@@ -584,14 +584,33 @@ pool_acquire(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject
     return (PyObject *)op;
 }
 
+/* Borrowed: the connection that release() is called with; NULL with TypeError. */
 static PyObject *
-pool_release(PyObject *object, PyObject *args, PyObject *kwargs)
+connection_to_release(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    static char *names[] = {"connection", "timeout", NULL};
+    PyObject *connection = nargs == 1 ? args[0] : NULL;
+    bool wrong = nargs > 1;
+    for (Py_ssize_t i = 0; kwnames != NULL && i < PyTuple_GET_SIZE(kwnames) && !wrong; i++) {
+        PyObject *name = PyTuple_GET_ITEM(kwnames, i);
+        if (connection == NULL && PyUnicode_CompareWithASCIIString(name, "connection") == 0) {
+            connection = args[nargs + i];
+        } else {
+            wrong = PyUnicode_CompareWithASCIIString(name, "timeout") != 0;
+        }
+    }
+    if (connection == NULL || wrong) {
+        PyErr_SetString(PyExc_TypeError, "release() takes one connection, and no other argument but timeout=");
+        return NULL;
+    }
+    return connection;
+}
+
+static PyObject *
+pool_release(PyObject *object, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
     PoolObject *self = (PoolObject *)object;
-    PyObject *connection, *timeout = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$O:release", names, &connection, &timeout) ||
-        hp_pool_check(self) < 0) {
+    PyObject *connection = connection_to_release(args, nargs, kwnames);
+    if (connection == NULL || hp_pool_check(self) < 0) {
         return NULL;
     }
     if (!PyObject_TypeCheck(connection, self->state->binding.ConnectionType) ||
@@ -759,8 +778,7 @@ pool_get_forked(PyObject *object, void *closure)
     return PyBool_FromLong(self->engine != NULL && self->generation != hp_fork_generation);
 }
 
-#define FAST(function)     (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
-#define KEYWORDS(function) (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
+#define FAST(function) (PyCFunction)(void (*)(void))(function), METH_FASTCALL | METH_KEYWORDS
 
 static PyMethodDef pool_methods[] = {
     {"fetch", FAST(pool_fetch),
@@ -780,7 +798,7 @@ static PyMethodDef pool_methods[] = {
     {"acquire", FAST(pool_acquire),
      "acquire($self, *, timeout=...)\n--\n\nA connection for the caller alone: await it, or use it with \"async "
      "with\"."},
-    {"release", KEYWORDS(pool_release),
+    {"release", FAST(pool_release),
      "release($self, connection, *, timeout=None)\n--\n\nGive a connection back; takes effect at the call."},
     {"terminate", pool_terminate, METH_NOARGS,
      "terminate($self, /)\n--\n\nClose every connection now, leased ones too."},

@@ -291,6 +291,28 @@ async def test_release_of_a_foreign_connection_is_refused(pool: Pool, dsn: str) 
     await conn.close()
 
 
+async def test_release_takes_its_connection_by_position_or_by_name(pool: Pool) -> None:
+    await pool.release(connection=await pool.acquire())
+    await pool.release(timeout=None, connection=await pool.acquire())
+    await pool.release(await pool.acquire(), timeout=1.0)
+    assert pool.get_idle_size() == pool.get_size()
+
+
+async def test_release_with_other_arguments_is_refused_and_changes_nothing(pool: Pool) -> None:
+    async with pool.acquire() as conn:
+        release: Any = pool.release
+        for args, keywords in (
+            ((), {}),
+            ((), {"timeout": 1}),
+            ((conn, conn), {}),
+            ((conn,), {"connection": conn}),
+            ((conn,), {"other": 1}),
+        ):
+            with pytest.raises(TypeError, match="release"):
+                release(*args, **keywords)
+        assert await conn.fetchval("SELECT 1") == 1
+
+
 async def test_second_release_does_nothing(pool: Pool) -> None:
     conn = await pool.acquire()
     await pool.release(conn)
