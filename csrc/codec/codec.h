@@ -228,6 +228,7 @@ typedef struct hp_codec_state {
     hp_rows rows;
     const void *datetime_capi; /* PyDateTime_CAPI; not an object, datetime.c alone knows its type */
     PyObject *Decimal;
+    PyObject *create_decimal;     /* of a decimal.Context that is exact: what Decimal() is, with less to parse */
     PyObject *DecimalError;       /* decimal.InvalidOperation, which is no ValueError */
     PyObject *numeric_special[3]; /* Decimal: NaN, Infinity, -Infinity */
     PyObject *UUID;

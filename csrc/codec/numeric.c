@@ -35,6 +35,39 @@ enum {
 
 enum { SPECIAL_NAN, SPECIAL_PLUS_INF, SPECIAL_MINUS_INF };
 
+/* Set a limit of a decimal.Context to the widest that the module has. */
+static int
+widen(PyObject *decimal, PyObject *context, const char *limit, const char *widest)
+{
+    PyObject *value = PyObject_GetAttrString(decimal, widest);
+    int rc = value ? PyObject_SetAttrString(context, limit, value) : -1;
+    Py_XDECREF(value);
+    return rc;
+}
+
+/* What makes a Decimal of a text in a context with the widest limits: nothing is ever rounded, only what is no
+ * number is an error. The context is nobody else's. */
+static int
+load_create_decimal(hp_codec_state *state)
+{
+    PyObject *decimal = PyImport_ImportModule("decimal");
+    PyObject *errors = decimal ? PyObject_GetAttrString(decimal, "InvalidOperation") : NULL;
+    PyObject *context = errors ? PyObject_CallMethod(decimal, "Context", NULL) : NULL;
+    PyObject *traps = context ? PyObject_GetAttrString(context, "traps") : NULL;
+    int rc = -1;
+    if (traps != NULL && PyObject_SetItem(traps, errors, Py_True) == 0 &&
+        widen(decimal, context, "prec", "MAX_PREC") == 0 && widen(decimal, context, "Emax", "MAX_EMAX") == 0 &&
+        widen(decimal, context, "Emin", "MIN_EMIN") == 0) {
+        Py_XSETREF(state->create_decimal, PyObject_GetAttrString(context, "create_decimal"));
+        rc = state->create_decimal ? 0 : -1;
+    }
+    Py_XDECREF(traps);
+    Py_XDECREF(context);
+    Py_XDECREF(errors);
+    Py_XDECREF(decimal);
+    return rc;
+}
+
 /* Import what the state has of this family; DecimalError is the last of it. */
 static int
 load(hp_codec_state *state)
@@ -49,6 +82,9 @@ load(hp_codec_state *state)
             return -1;
         }
         Py_XSETREF(state->numeric_special[i], value);
+    }
+    if (load_create_decimal(state) < 0) {
+        return -1;
     }
     return hp_import_into(&state->DecimalError, "decimal", "InvalidOperation");
 }
@@ -292,23 +328,6 @@ text_capacity(const numeric_field *num)
     return 3 + before + num->scale + DIGITS_PER_GROUP;
 }
 
-/* Decimal(text), as far as that goes without a look at __init__: it has none of its own. Steals text. */
-static PyObject *
-new_decimal(hp_codec_state *state, PyObject *text)
-{
-    PyTypeObject *type = (PyTypeObject *)state->Decimal;
-    PyObject *args = PyTuple_New(1);
-    if (args == NULL) {
-        Py_DECREF(text);
-        return NULL;
-    }
-    PyTuple_SET_ITEM(args, 0, text);
-    PyObject *dec = type->tp_init == PyBaseObject_Type.tp_init ? type->tp_new(type, args, NULL)
-                                                               : PyObject_Call(state->Decimal, args, NULL);
-    Py_DECREF(args);
-    return dec;
-}
-
 static PyObject *
 decimal_from_ascii(hp_codec_state *state, const hp_codec *codec, const char *data, Py_ssize_t len)
 {
@@ -316,7 +335,8 @@ decimal_from_ascii(hp_codec_state *state, const hp_codec *codec, const char *dat
     if (text == NULL) {
         return NULL;
     }
-    PyObject *dec = new_decimal(state, text);
+    PyObject *dec = PyObject_CallOneArg(state->create_decimal, text);
+    Py_DECREF(text);
     if (dec == NULL && PyErr_ExceptionMatches(state->DecimalError)) {
         PyErr_Clear();
         return hp_malformed(codec, "not a decimal number");

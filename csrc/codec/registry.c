@@ -498,6 +498,7 @@ int
 hp_codec_traverse(hp_codec_state *state, visitproc visit, void *arg)
 {
     Py_VISIT(state->Decimal);
+    Py_VISIT(state->create_decimal);
     Py_VISIT(state->DecimalError);
     for (size_t i = 0; i < Py_ARRAY_LENGTH(state->numeric_special); i++) {
         Py_VISIT(state->numeric_special[i]);
@@ -542,6 +543,7 @@ void
 hp_codec_clear(hp_codec_state *state)
 {
     Py_CLEAR(state->Decimal);
+    Py_CLEAR(state->create_decimal);
     Py_CLEAR(state->DecimalError);
     for (size_t i = 0; i < Py_ARRAY_LENGTH(state->numeric_special); i++) {
         Py_CLEAR(state->numeric_special[i]);
