@@ -1,5 +1,5 @@
 /*
- * conn_parts.h - what the files of a session (conn.c, connect.c, copy.c, share.c,
+ * conn_parts.h - what the files of a session (conn.c, connect.c, copy.c, phase.c, pipe.c, share.c,
  * ending.c) need of each other and nobody else may call.
  */
 #ifndef HP_CONN_PARTS_H

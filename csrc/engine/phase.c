@@ -3,6 +3,7 @@
  */
 #include "engine/batch.h"
 #include "engine/begin.h"
+#include "engine/conn_parts.h"
 #include "engine/copy.h"
 #include "engine/cursor.h"
 #include "engine/phase_parts.h"
@@ -691,6 +692,10 @@ hp_phase_answer(hp_conn *conn, hp_request *req, PGresult *res)
     bool is_sync = res != NULL && PQresultStatus(res) == PGRES_PIPELINE_SYNC;
     if (is_sync != (step == HP_STEP_SYNC)) {
         PQclear(res);
+        if (PQstatus(conn->pg) == CONNECTION_BAD) {
+            hp_conn_lost(conn); /* libpq has given up on what came, and says why */
+            return;
+        }
         break_protocol(conn, "the answers of the server are out of step");
         return;
     }

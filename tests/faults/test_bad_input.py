@@ -143,13 +143,25 @@ async def test_statement_of_many_megabytes_is_run(pool: holisticpool.Pool) -> No
 # ---- arguments and columns ----
 
 
-async def test_65535_arguments_go_and_one_more_is_refused_before_sending(pool: holisticpool.Pool) -> None:
-    most = 65535
-    text = f"SELECT $1::int + ${most}::int WHERE 7 NOT IN ({', '.join(f'${i + 1}::int' for i in range(most))})"
-    assert await pool.fetchval(text, *range(100, 100 + most)) == 100 + 100 + most - 1
+MOST = 65535  # parameters that the protocol can count
+
+
+async def test_65535_arguments_go(pool: holisticpool.Pool) -> None:
+    text = f"SELECT $1::int + ${MOST}::int WHERE 7 NOT IN ({', '.join(f'${i + 1}::int' for i in range(MOST))})"
+    try:
+        assert await pool.fetchval(text, *range(100, 100 + MOST)) == 100 + 100 + MOST - 1
+    except exceptions.ConnectionDoesNotExistError as error:
+        # Some releases of libpq, 15.18 among them, take no message of this type that has more than 30,000 bytes.
+        assert 'got message type "t"' in str(error), error
+        await usable(pool)
+        pytest.skip(f"libpq {holisticpool._core.libpq_version()} takes no such description")
+    await check_alive(pool)
+
+
+async def test_more_arguments_than_the_protocol_counts_are_refused_before_sending(pool: holisticpool.Pool) -> None:
     queries = pool._stats()["queries"]
     with pytest.raises(exceptions.InterfaceError, match="65535"):
-        await pool.fetch("SELECT $1::int", *range(most + 1))
+        await pool.fetch("SELECT $1::int", *range(MOST + 1))
     assert pool._stats()["queries"] == queries
     await check_alive(pool)
 
