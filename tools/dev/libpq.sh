@@ -14,6 +14,7 @@
 libpq_package=postgresql-18
 libpq_suites="forky sid" # of Debian; the first that has it
 libpq_dir=$DEV/libpq
+libpq_source=${HOLISTICPOOL_LIBPQ_SOURCE:-$libpq_dir/source}
 
 want_libpq_build_packages() {
     want dpkg-dev command -v dpkg-source
@@ -61,9 +62,8 @@ fetch_libpq_source() {
     return 1
 }
 
-# ensure_libpq_source: sets $libpq_source.
+# ensure_libpq_source: $libpq_source is there; 1 where it cannot be had.
 ensure_libpq_source() {
-    libpq_source=${HOLISTICPOOL_LIBPQ_SOURCE:-$libpq_dir/source}
     [ ! -x "$libpq_source/configure" ] || return 0
     [ -z "${HOLISTICPOOL_LIBPQ_SOURCE:-}" ] || fail "HOLISTICPOOL_LIBPQ_SOURCE=$libpq_source has no configure in it"
     say "fetching the source of libpq ($libpq_package of Debian)"

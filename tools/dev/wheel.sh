@@ -29,7 +29,7 @@ extension() {
     extension_dir=$DEV/build/wheel-3.$2
     say "building holisticpool for CPython 3.$2 (profile: $1)"
     mkdir -p "$extension_dir"
-    rm -rf "$extension_dir/lib"
+    rm -rf "${extension_dir:?}/lib"
     find "$extension_dir" -name '*.o' -exec rm -f {} +
     # Counts of another build are not those of this one.
     [ "$1" != generate ] || find "$extension_dir" -name '*.gcda' -exec rm -f {} +
