@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2154 # root, DEV, python and the helpers come from ./dev and setup.sh
 # wheel.sh - ./dev wheel: wheels with libpq inside, compiled for what a service
-# does. Sourced by ./dev; test.sh takes ensure_wheel from it.
+# does. Sourced by ./dev; bench.sh takes ensure_wheel from it.
 #
 # gcc compiles twice: once to count what runs (tools/dev/train.py, on a real
 # PostgreSQL), then with the counts. libpq is trained once, with the main
