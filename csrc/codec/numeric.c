@@ -51,11 +51,10 @@ static int
 load_create_decimal(hp_codec_state *state)
 {
     PyObject *decimal = PyImport_ImportModule("decimal");
-    PyObject *errors = decimal ? PyObject_GetAttrString(decimal, "InvalidOperation") : NULL;
-    PyObject *context = errors ? PyObject_CallMethod(decimal, "Context", NULL) : NULL;
+    PyObject *context = decimal ? PyObject_CallMethod(decimal, "Context", NULL) : NULL;
     PyObject *traps = context ? PyObject_GetAttrString(context, "traps") : NULL;
     int rc = -1;
-    if (traps != NULL && PyObject_SetItem(traps, errors, Py_True) == 0 &&
+    if (traps != NULL && PyObject_SetItem(traps, state->DecimalError, Py_True) == 0 &&
         widen(decimal, context, "prec", "MAX_PREC") == 0 && widen(decimal, context, "Emax", "MAX_EMAX") == 0 &&
         widen(decimal, context, "Emin", "MIN_EMIN") == 0) {
         Py_XSETREF(state->create_decimal, PyObject_GetAttrString(context, "create_decimal"));
@@ -63,17 +62,17 @@ load_create_decimal(hp_codec_state *state)
     }
     Py_XDECREF(traps);
     Py_XDECREF(context);
-    Py_XDECREF(errors);
     Py_XDECREF(decimal);
     return rc;
 }
 
-/* Import what the state has of this family; DecimalError is the last of it. */
+/* Import what the state has of this family; create_decimal is the last of it. */
 static int
 load(hp_codec_state *state)
 {
     static const char *const special[] = {"NaN", "Infinity", "-Infinity"};
-    if (hp_import_into(&state->Decimal, "decimal", "Decimal") < 0) {
+    if (hp_import_into(&state->Decimal, "decimal", "Decimal") < 0 ||
+        hp_import_into(&state->DecimalError, "decimal", "InvalidOperation") < 0) {
         return -1;
     }
     for (int i = 0; i < 3; i++) {
@@ -83,16 +82,13 @@ load(hp_codec_state *state)
         }
         Py_XSETREF(state->numeric_special[i], value);
     }
-    if (load_create_decimal(state) < 0) {
-        return -1;
-    }
-    return hp_import_into(&state->DecimalError, "decimal", "InvalidOperation");
+    return load_create_decimal(state);
 }
 
 static inline int
 ready(hp_codec_state *state)
 {
-    return state->DecimalError != NULL ? 0 : load(state);
+    return state->create_decimal != NULL ? 0 : load(state);
 }
 
 /* ---- encode ---- */
