@@ -121,6 +121,17 @@ find_python() {
     done
 }
 
+# usable_python MINOR: prints a CPython 3.MINOR that an extension can be built and tested with, or nothing.
+usable_python() {
+    usable=$(find_python "$1")
+    [ -n "$usable" ] || return 0
+    if ! quietly has_headers "$usable" || ! quietly has_venv "$usable"; then
+        say "leaving out $usable: it has no headers or no ensurepip"
+        return 0
+    fi
+    printf '%s\n' "$usable"
+}
+
 # Sets $python and $python_minor: 3.11, which most runs are done on, else the newest that we support.
 choose_python() {
     for python_minor in 11 13 12 10; do

@@ -185,12 +185,8 @@ everything() {
 
     for minor in $(seq "$MIN_PYTHON_MINOR" "$MAX_PYTHON_MINOR"); do
         [ "$minor" -ne "$python_minor" ] || continue
-        other=$(find_python "$minor")
+        other=$(usable_python "$minor")
         [ -n "$other" ] || continue
-        if ! quietly has_headers "$other" || ! quietly has_venv "$other"; then
-            say "leaving out $other: it has no headers or no ensurepip"
-            continue
-        fi
         stage "CPython 3.$minor, PostgreSQL $debian_major" other_python "$minor" "$other"
     done
 
