@@ -3,9 +3,18 @@
 
 # shellcheck source=tools/dev/wheel.sh
 . tools/dev/wheel.sh
-want_wheel_packages
+want_build_packages
+want postgresql has_postgresql_server
 case ${1:-} in
 instructions | table) want valgrind command -v valgrind ;;
+esac
+# Minutes of work, and a source that has to be had: only for what measures it.
+measures_wheel=
+case "${1:-} $*" in
+table* | compare* | fastapi* | memory* | startup* | *wheel*)
+    measures_wheel=1
+    want_wheel_packages
+    ;;
 esac
 install_wanted
 ensure_venv "$DEV/venv-bench" "$python" test bench
@@ -17,9 +26,11 @@ export HOLISTICPOOL_BENCH_LIBPQ18
     export PG_CONFIG
     ensure_build bench18 "$DEV/venv-bench"
 ) || fail "the build with libpq 18 failed"
-ensure_wheel "$python_minor" "$python" || fail "the wheel could not be made"
-HOLISTICPOOL_BENCH_WHEEL=$DEV/build/wheel-3.$python_minor/lib
-export HOLISTICPOOL_BENCH_WHEEL
+if [ -n "$measures_wheel" ]; then
+    ensure_wheel "$python_minor" "$python" || fail "the wheel could not be made"
+    HOLISTICPOOL_BENCH_WHEEL=$DEV/build/wheel-3.$python_minor/lib
+    export HOLISTICPOOL_BENCH_WHEEL
+fi
 # Safe path: `-m` would put the checkout, whose holisticpool has no extension, before the build.
 export PYTHONSAFEPATH=1 PYTHONPATH="$DEV/build/main/lib:$root"
 exec "$DEV/venv-bench/bin/python" -m bench "$@"

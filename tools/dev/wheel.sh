@@ -24,6 +24,17 @@ sources_sum() {
         ! -name '*.pyc' ! -name '*.so' -exec cksum {} + | sort | cksum
 }
 
+# setup_py PROFILE MINOR VENV ARGUMENT...: setup.py build, and what the arguments ask for besides.
+setup_py() {
+    build_base=$DEV/build/wheel-3.$2
+    setup_profile=$1
+    setup_python=$3/bin/python
+    shift 3
+    HOLISTICPOOL_LIBPQ_ARCHIVES=$libpq_dir/archives HOLISTICPOOL_PROFILE=$setup_profile CC=gcc \
+        "$setup_python" setup.py -q build --build-base "$build_base" --build-lib "$build_base/lib" \
+        --build-temp "$build_base/tmp" "$@"
+}
+
 # extension PROFILE MINOR VENV: into .dev/build/wheel-3.MINOR/lib, compiled to "generate" counts or to "use" them.
 extension() {
     extension_dir=$DEV/build/wheel-3.$2
@@ -33,9 +44,7 @@ extension() {
     find "$extension_dir" -name '*.o' -exec rm -f {} +
     # Counts of another build are not those of this one.
     [ "$1" != generate ] || find "$extension_dir" -name '*.gcda' -exec rm -f {} +
-    HOLISTICPOOL_LIBPQ_ARCHIVES=$libpq_dir/archives HOLISTICPOOL_PROFILE=$1 CC=gcc \
-        "$3/bin/python" setup.py -q build --build-base "$extension_dir" --build-lib "$extension_dir/lib" \
-        --build-temp "$extension_dir/tmp" >"$extension_dir/log" 2>&1 || {
+    setup_py "$@" >"$extension_dir/log" 2>&1 || {
         tail -n 40 "$extension_dir/log" >&2
         return 1
     }
@@ -56,12 +65,12 @@ wheel_venv() {
 
 # ensure_trained_libpq: the archives, compiled with the counts of a run.
 ensure_trained_libpq() {
+    wheel_venv "$python_minor" "$python" # first: it has a stamp of its own
     want_stamp="$root $libpq_package $(gcc --version | head -n 1) $(sources_sum)"
     [ "$(cat "$libpq_dir/stamp" 2>/dev/null)" != "$want_stamp" ] || return 0
     rm -f "$libpq_dir/stamp"
     ensure_libpq_source && configure_libpq || return 1
     find "$libpq_dir/build" -name '*.gcda' -exec rm -f {} +
-    wheel_venv "$python_minor" "$python"
     build_libpq -fprofile-generate -fprofile-update=atomic &&
         extension generate "$python_minor" "$DEV/venv-wheel-3.$python_minor" &&
         train "$python_minor" "$DEV/venv-wheel-3.$python_minor" &&
@@ -103,10 +112,7 @@ pack() {
     mkdir -p dist "$packed"
     find dist -name "*-cp3$1-cp3$1-*.whl" -exec rm -f {} +
     {
-        HOLISTICPOOL_LIBPQ_ARCHIVES=$libpq_dir/archives HOLISTICPOOL_PROFILE=use CC=gcc \
-            "$2/bin/python" setup.py -q build --build-base "$DEV/build/wheel-3.$1" \
-            --build-lib "$DEV/build/wheel-3.$1/lib" --build-temp "$DEV/build/wheel-3.$1/tmp" \
-            bdist_wheel --bdist-dir "$packed/tree" --dist-dir "$packed" &&
+        setup_py use "$1" "$2" bdist_wheel --bdist-dir "$packed/tree" --dist-dir "$packed" &&
             add_licence "$2" "$packed"/*.whl "$libpq_source/COPYRIGHT" &&
             PATH=$2/bin:$PATH "$2/bin/auditwheel" repair --exclude libssl.so.3 --exclude libcrypto.so.3 \
                 --wheel-dir dist "$packed"/*.whl
@@ -117,15 +123,14 @@ pack() {
     for made in dist/*-cp3"$1"-cp3"$1"-*.whl; do say "made $made"; done
 }
 
-# each_python MINOR...: ensure_wheel for these Pythons, or for each one that is here.
+# each_python 3.N...: ensure_wheel for these Pythons, or for each one that is here.
 each_python() {
-    [ $# -gt 0 ] || set -- $(seq "$MIN_PYTHON_MINOR" "$MAX_PYTHON_MINOR")
-    for minor in "$@"; do
+    asked_for=$*
+    for minor in ${asked_for:-$(seq "$MIN_PYTHON_MINOR" "$MAX_PYTHON_MINOR")}; do
         minor=${minor#3.}
-        other=$(find_python "$minor")
-        [ -n "$other" ] || continue
-        if ! quietly has_headers "$other" || ! quietly has_venv "$other"; then
-            say "leaving out $other: it has no headers or no ensurepip"
+        other=$(usable_python "$minor")
+        if [ -z "$other" ]; then
+            [ -z "$asked_for" ] || fail "there is no CPython 3.$minor here to make a wheel for"
             continue
         fi
         ensure_wheel "$minor" "$other" || fail "the wheel for CPython 3.$minor could not be made"
