@@ -128,6 +128,9 @@ each_python() {
     asked_for=$*
     for minor in ${asked_for:-$(seq "$MIN_PYTHON_MINOR" "$MAX_PYTHON_MINOR")}; do
         minor=${minor#3.}
+        if [ "$minor" -lt "$MIN_PYTHON_MINOR" ] || [ "$minor" -gt "$MAX_PYTHON_MINOR" ]; then
+            fail "wheels are for CPython 3.$MIN_PYTHON_MINOR to 3.$MAX_PYTHON_MINOR, not 3.$minor"
+        fi
         other=$(usable_python "$minor")
         if [ -z "$other" ]; then
             [ -z "$asked_for" ] || fail "there is no CPython 3.$minor here to make a wheel for"
