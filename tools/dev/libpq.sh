@@ -6,6 +6,7 @@
 # which stays a library of the system and is Python's too, and without what
 # few sessions need and every process would have to load: Kerberos (GSSAPI)
 # and LDAP. A release that has PQsendPipelineSync and PQcancelStart (17).
+# libpq-scram.patch is ours, and says what it is for.
 #
 #   .dev/libpq/source    the source; HOLISTICPOOL_LIBPQ_SOURCE names another directory instead
 #   .dev/libpq/build     configured, its objects and the counts of what runs in them
@@ -84,6 +85,14 @@ configure_libpq() {
         tail -n 20 "$libpq_dir/configure.log" >&2
         return 1
     }
+}
+
+# patch_libpq: changed files lie in the build's directory, where make looks first; the source stays as it is.
+patch_libpq() {
+    for changed in $(sed -n 's|^+++ b/||p' tools/dev/libpq-scram.patch); do
+        cp "$libpq_source/$changed" "$libpq_dir/build/$changed" || return 1
+    done
+    patch -s -p1 -d "$libpq_dir/build" <tools/dev/libpq-scram.patch
 }
 
 # build_libpq FLAG...: $libpq_dir/archives anew, compiled with these flags of gcc besides its own.

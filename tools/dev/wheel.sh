@@ -20,7 +20,8 @@ want_wheel_packages() {
 }
 
 sources_sum() {
-    find csrc holisticpool setup.py pyproject.toml tools/dev/libpq.sh tools/dev/wheel.sh tools/dev/train.py -type f \
+    find csrc holisticpool setup.py pyproject.toml tools/dev/libpq.sh tools/dev/libpq-scram.patch \
+        tools/dev/wheel.sh tools/dev/train.py -type f \
         ! -name '*.pyc' ! -name '*.so' -exec cksum {} + | sort | cksum
 }
 
@@ -69,7 +70,7 @@ ensure_trained_libpq() {
     want_stamp="$root $libpq_package $(gcc --version | head -n 1) $(sources_sum)"
     [ "$(cat "$libpq_dir/stamp" 2>/dev/null)" != "$want_stamp" ] || return 0
     rm -f "$libpq_dir/stamp"
-    ensure_libpq_source && configure_libpq || return 1
+    ensure_libpq_source && configure_libpq && patch_libpq || return 1
     find "$libpq_dir/build" -name '*.gcda' -exec rm -f {} +
     build_libpq -fprofile-generate -fprofile-update=atomic &&
         extension generate "$python_minor" "$DEV/venv-wheel-3.$python_minor" &&
