@@ -89,9 +89,9 @@ configure_libpq() {
 
 # patch_libpq: changed files lie in the build's directory, where make looks first; the source stays as it is.
 patch_libpq() {
-    for changed in $(sed -n 's|^+++ b/||p' tools/dev/libpq-scram.patch); do
-        cp "$libpq_source/$changed" "$libpq_dir/build/$changed" || return 1
-    done
+    sed -n 's|^+++ b/||p' tools/dev/libpq-scram.patch | while read -r changed; do
+        cp "$libpq_source/$changed" "$libpq_dir/build/$changed" || exit 1
+    done || return 1
     patch -s -p1 -d "$libpq_dir/build" <tools/dev/libpq-scram.patch
 }
 

@@ -21,6 +21,9 @@ want_test_packages() {
     want pgbouncer has_pgbouncer
 }
 
+# shellcheck source=tools/dev/wheel.sh
+. tools/dev/wheel.sh
+
 debian_bindir() {
     for bindir in /usr/lib/postgresql/*/bin; do
         [ ! -x "$bindir/postgres" ] || newest=$bindir
@@ -115,6 +118,23 @@ other_python() {
     build_and_suite "py3$1" "$DEV/venv-3.$1" -n "$workers" -q -m "not packaging"
 }
 
+# The wheel, installed as its user would, with nothing else of ours in reach: the suite on it, and what calls cost.
+suite_on_wheel() {
+    ensure_wheel "$python_minor" "$python" || return 1
+    rm -rf "$DEV/venv-installed"
+    ensure_venv "$DEV/venv-installed" "$python" test
+    "$DEV/venv-installed/bin/python" -m pip install -q --disable-pip-version-check --no-index --no-deps \
+        dist/holisticpool-*-cp3"$python_minor"-cp3"$python_minor"-*.whl || return 1
+    timeout -k 30 "$stage_timeout" "$DEV/venv-installed/bin/pytest" -n "$workers" -q -m "not packaging"
+}
+
+# Each training counts a little otherwise, and gcc inlines by its counts: hence the wider tolerance.
+instructions_of_wheel() {
+    unset GLIBC_TUNABLES
+    PYTHONSAFEPATH=1 PYTHONPATH=$DEV/build/wheel-3.$python_minor/lib:$root \
+        timeout -k 30 "$stage_timeout" .venv/bin/python -m bench instructions --check --tolerance 15% --build wheel
+}
+
 clang_syntax() {
     python_include=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("include"))')
     find csrc -name '*.c' -exec clang -std=c11 -D_GNU_SOURCE=1 -Wall -Wextra -Werror -fsyntax-only -Icsrc \
@@ -155,6 +175,7 @@ everything() {
     want_test_packages
     want clang command -v clang
     want valgrind command -v valgrind
+    want_libpq_build_packages
     install_wanted
     ensure_venv "$root/.venv" "$python" test dev
     rm -rf "$logs"
@@ -180,6 +201,14 @@ everything() {
     # After those that build what it counts, and with the machine to itself.
     stage "instructions per query, libpq of PostgreSQL $debian_major" instructions main
     stage "instructions per query, libpq of PostgreSQL 18" instructions_on_18
+    # Its libpq is Debian's source of a newer release, which an archive of its own has. Where that cannot be had,
+    # nothing about the wheel is known, and the table says so.
+    if (ensure_libpq_source); then
+        stage "CPython 3.$python_minor, PostgreSQL $debian_major, the wheel" suite_on_wheel
+        stage "instructions per query, the wheel" instructions_of_wheel
+    else
+        stage "the wheel: no source of libpq" echo "1 skipped in 0.0s"
+    fi
     stage "ASan and UBSan, PostgreSQL $debian_major" sanitized sanitized
     stage "ASan and UBSan, PostgreSQL 18, its libpq, uvloop" sanitized_on_18
 
