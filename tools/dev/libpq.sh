@@ -6,7 +6,7 @@
 # which stays a library of the system and is Python's too, and without what
 # few sessions need and every process would have to load: Kerberos (GSSAPI)
 # and LDAP. A release that has PQsendPipelineSync and PQcancelStart (17).
-# libpq-scram.patch is ours, and says what it is for.
+# libpq.patch is ours, and says what it is for.
 #
 #   .dev/libpq/source    the source; HOLISTICPOOL_LIBPQ_SOURCE names another directory instead
 #   .dev/libpq/build     configured, its objects and the counts of what runs in them
@@ -89,10 +89,10 @@ configure_libpq() {
 
 # patch_libpq: changed files lie in the build's directory, where make looks first; the source stays as it is.
 patch_libpq() {
-    sed -n 's|^+++ b/||p' tools/dev/libpq-scram.patch | while read -r changed; do
+    sed -n 's|^+++ b/||p' tools/dev/libpq.patch | while read -r changed; do
         cp "$libpq_source/$changed" "$libpq_dir/build/$changed" || exit 1
     done || return 1
-    patch -s -p1 -d "$libpq_dir/build" <tools/dev/libpq-scram.patch
+    patch -s -p1 -d "$libpq_dir/build" <tools/dev/libpq.patch
 }
 
 # build_libpq FLAG...: $libpq_dir/archives anew, compiled with these flags of gcc besides its own.

@@ -20,7 +20,7 @@ want_wheel_packages() {
 }
 
 sources_sum() {
-    find csrc holisticpool setup.py pyproject.toml tools/dev/libpq.sh tools/dev/libpq-scram.patch \
+    find csrc holisticpool setup.py pyproject.toml tools/dev/libpq.sh tools/dev/libpq.patch \
         tools/dev/wheel.sh tools/dev/train.py -type f \
         ! -name '*.pyc' ! -name '*.so' -exec cksum {} + | sort | cksum
 }
