@@ -147,16 +147,9 @@ class HolisticpoolPipelined(Holisticpool):
         return {"pipeline": "auto"}
 
 
-class HolisticpoolLibpq18(Holisticpool):
-    """The same with the libpq of PostgreSQL 18, which sends what one turn of the loop puts into a pipeline at once."""
-
-    name = "holisticpool-libpq18"
-    title = "holisticpool, libpq 18"
-    build = "HOLISTICPOOL_BENCH_LIBPQ18"
-
-
 class HolisticpoolWheel(Holisticpool):
-    """The same from its wheel: the libpq of PostgreSQL 18 inside, compiled with counts of what runs (`./dev wheel`)."""
+    """The same from its wheel (`./dev wheel`): compiled with counts of what runs, and with the libpq of PostgreSQL 18
+    inside, which sends what one turn of the loop puts into a pipeline at once."""
 
     name = "holisticpool-wheel"
     title = "holisticpool, wheel"
@@ -343,7 +336,6 @@ DRIVERS: dict[str, type[Driver]] = {
         Holisticpool,
         HolisticpoolExclusive,
         HolisticpoolPipelined,
-        HolisticpoolLibpq18,
         HolisticpoolWheel,
         HolisticpoolLeased,
         Asyncpg,

@@ -20,7 +20,7 @@ POOL_SIZE = 8
 HALF_CORE = 0.5
 OURS = "holisticpool"
 # A pool of each driver, ours in each of its ways.
-POOLS = ("holisticpool", "holisticpool-exclusive", "holisticpool-libpq18", "asyncpg", "asyncpg-bare", "psycopg")
+POOLS = ("holisticpool", "holisticpool-exclusive", "holisticpool-wheel", "asyncpg", "asyncpg-bare", "psycopg")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from bench.results import add_output_options, note, publish
 from bench.server import Target, add_server_options, open_target
 from bench.workloads import ROW, ROWS, SCALAR
 
-POOLS = ("holisticpool", "holisticpool-libpq18", "holisticpool-wheel", "asyncpg", "psycopg", "psqlpy")
+POOLS = ("holisticpool", "holisticpool-wheel", "asyncpg", "psycopg", "psqlpy")
 STEPS = 6
 TASKS = 20
 STATEMENTS = (SCALAR.name, ROW.name, ROWS.name)

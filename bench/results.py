@@ -85,7 +85,7 @@ def headline(document: dict[str, Any]) -> str:
         versions = {
             driver.partition("-")[0]: version // 10_000
             for driver, version in document["libpq"].items()
-            if driver not in ("holisticpool-libpq18", "holisticpool-wheel")
+            if driver != "holisticpool-wheel"
         }
         parts.append("libpq of " + ", ".join(f"{name} {version}" for name, version in versions.items()))
     return "; ".join(parts)

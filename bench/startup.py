@@ -16,7 +16,7 @@ from bench.process import DriverError, DriverProcess
 from bench.results import add_output_options, note, publish
 from bench.server import Target, add_server_options, open_target
 
-POOLS = ("holisticpool", "holisticpool-libpq18", "holisticpool-wheel", "asyncpg", "psycopg")
+POOLS = ("holisticpool", "holisticpool-wheel", "asyncpg", "psycopg")
 ROUNDS = 9
 MS_PER_SECOND = 1_000
 

@@ -24,10 +24,9 @@ VARIANTS = {
     OURS: "as it comes",
     "holisticpool-exclusive": "pipeline off",
     "holisticpool-pipelined": "pipeline auto",
-    "holisticpool-libpq18": "libpq 18",
     "holisticpool-wheel": "wheel",
 }
-BUILDS = {OURS: "", "holisticpool-libpq18": ", libpq 18", "holisticpool-wheel": ", wheel"}
+BUILDS = {OURS: "", "holisticpool-wheel": ", wheel"}
 PEER, PEER_LEASE, BARE, PSYCOPG = "asyncpg", "asyncpg-lease", "asyncpg-bare", "psycopg"
 HEAD = ("what", "holisticpool", "asyncpg", "ratio", "spread", "others")
 MIB = 1024 * 1024

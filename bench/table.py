@@ -22,7 +22,7 @@ from bench.summary import PARTS, summary
 
 REHEARSAL = RESULTS / "quick"
 COMPARED = (
-    "holisticpool,holisticpool-exclusive,holisticpool-libpq18,holisticpool-wheel,holisticpool-lease,"
+    "holisticpool,holisticpool-exclusive,holisticpool-wheel,holisticpool-lease,"
     "asyncpg,asyncpg-lease,asyncpg-bare,psycopg,psqlpy"
 )
 
@@ -30,8 +30,8 @@ Step = tuple[ModuleType, str, str]
 STEPS: dict[str, Step] = {
     "instructions": (
         instructions,
-        "--drivers holisticpool,holisticpool-exclusive,holisticpool-libpq18,holisticpool-wheel,asyncpg,asyncpg-bare",
-        "--drivers holisticpool,holisticpool-libpq18,asyncpg --workloads row",
+        "--drivers holisticpool,holisticpool-exclusive,holisticpool-wheel,asyncpg,asyncpg-bare",
+        "--drivers holisticpool,holisticpool-wheel,asyncpg --workloads row",
     ),
     "throughput": (
         compare,
@@ -41,7 +41,7 @@ STEPS: dict[str, Step] = {
     "half-core": (
         compare,
         "--half-core --no-pgbench --loops asyncio --workloads row --tasks 64 --rounds 3 --seconds 2"
-        " --drivers holisticpool,holisticpool-exclusive,asyncpg,asyncpg-bare",
+        " --drivers holisticpool,holisticpool-exclusive,holisticpool-wheel,asyncpg,asyncpg-bare",
         "--half-core --no-pgbench --loops asyncio --workloads row --tasks 64 --rounds 1 --seconds 0.5"
         " --drivers holisticpool,asyncpg",
     ),

@@ -10,22 +10,15 @@ instructions | table) want valgrind command -v valgrind ;;
 esac
 # Minutes of work, and a source that has to be had: only for what measures it.
 measures_wheel=
-case "${1:-} $*" in
-table* | compare* | fastapi* | memory* | startup* | *wheel*)
-    measures_wheel=1
-    want_wheel_packages
-    ;;
+case "$*" in
+table* | *holisticpool-wheel*) measures_wheel=1 ;;
+*--drivers*) ;;
+compare* | fastapi* | latency* | memory* | openloop* | startup*) measures_wheel=1 ;;
 esac
+[ -z "$measures_wheel" ] || want_wheel_packages
 install_wanted
 ensure_venv "$DEV/venv-bench" "$python" test bench
 ensure_build main "$DEV/venv-bench" || fail "the build failed"
-HOLISTICPOOL_BENCH_LIBPQ18=$DEV/build/bench18/lib
-export HOLISTICPOOL_BENCH_LIBPQ18
-(
-    PG_CONFIG=$(embedded_pg_config "$DEV/venv-bench")
-    export PG_CONFIG
-    ensure_build bench18 "$DEV/venv-bench"
-) || fail "the build with libpq 18 failed"
 if [ -n "$measures_wheel" ]; then
     ensure_wheel "$python_minor" "$python" || fail "the wheel could not be made"
     HOLISTICPOOL_BENCH_WHEEL=$DEV/build/wheel-3.$python_minor/lib
