@@ -41,7 +41,8 @@ DETAILS: dict[str, Callable[[dict[str, Any]], Sequence[Table]]] = {
 }
 LEFT_OUT_OF_README = re.compile(
     r", (8|200) tasks, \w+,|uvloop|pipeline off|pipeline auto|one after the other"
-    r"|tasks,( asyncio,)? wheel|50 ms, wheel|p99\.9|of it private|growth|pool\.acquire\(\): fetch, (8|64|200) tasks|first row, 8"
+    r"|tasks,( asyncio,)? wheel|50 ms, wheel|p99\.9|of it private|growth"
+    r"|pool\.acquire\(\): fetch, (8|64|200) tasks|first row, 8"
 )
 PLOTS = {
     "throughput.svg": "queries per second by number of tasks",
