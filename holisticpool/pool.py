@@ -10,6 +10,7 @@ InterfaceError("pool is not initialized").
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Mapping
 from types import TracebackType
@@ -57,6 +58,10 @@ _FOR_THE_POOL: Final = (
 
 _CONNECT_KEYWORDS: Final = frozenset(connect_config.__kwdefaults__ or ()) - {"default_settings"}
 
+# What the values of many tables are made of. Importing them takes 1 to 2 ms each, for which the first statement that
+# needs one would hold up the loop; while the servers' answers are on their way there is nothing else to do.
+_MODULES_OF_VALUES: Final = ("decimal", "uuid")
+
 
 class _Opening:
     # No enumeration: making one took as long as the rest of this class's module.
@@ -64,6 +69,13 @@ class _Opening:
     OPENING: Final = "opening"
     OPENED: Final = "opened"
     FAILED: Final = "failed"
+
+
+def _import_next(loop: asyncio.AbstractEventLoop, names: tuple[str, ...]) -> None:
+    """Import a module in each turn of the loop, so that what comes meanwhile has its turn too."""
+    importlib.import_module(names[0])
+    if len(names) > 1:
+        loop.call_soon(_import_next, loop, names[1:])
 
 
 class Pool(CopyPool):
@@ -222,7 +234,10 @@ class Pool(CopyPool):
             init_with_class(self, self._connection_class, self._source.config, self._init, is_made=is_made)
         )
         try:
-            await self._open()
+            opened = self._open()
+            # Connecting begins in the loop's next turn.
+            loop.call_soon(loop.call_soon, _import_next, loop, _MODULES_OF_VALUES)
+            await opened
         except BaseException:
             self.terminate()
             raise

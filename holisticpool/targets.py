@@ -7,12 +7,12 @@ TargetSource before each connection instead.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from typing import Any
 
 from holisticpool.conninfo import ConnectConfig, Password
 from holisticpool.exceptions import ClientConfigurationError
+from holisticpool.threads import run_in_thread
 
 __all__ = ("TargetSource",)
 
@@ -33,7 +33,7 @@ class TargetSource:
         """The targets as far as they stay the same: DSN, files, environment. Runs in a thread, once."""
         config = self.config
         if self._resolved is None or self._resolved[0] is not config:
-            targets = await asyncio.get_running_loop().run_in_executor(None, config.targets)
+            targets = await run_in_thread(config.targets)
             self._resolved = (config, targets)
             return targets
         return self._resolved[1]

@@ -156,6 +156,21 @@ def test_session_loads_our_classes_with_the_first_statement_of_such_a_type(use: 
     loaded_by(f"exec({program!r})")
 
 
+def test_pool_loads_what_values_are_made_of_while_it_opens(dsn: str) -> None:
+    program = textwrap.dedent(f"""
+        import asyncio, sys
+        import holisticpool
+
+        async def main():
+            async with holisticpool.create_pool({dsn!r}, min_size=1):
+                assert {{"decimal", "uuid"}} <= set(sys.modules)
+
+        asyncio.run(main())
+    """)
+    # The executor is for host names.
+    assert "concurrent.futures.thread" not in loaded_by(f"exec({program!r})")
+
+
 def test_the_mark_of_what_is_not_given_stays_the_one_when_copied() -> None:
     assert copy.copy(UNSET) is UNSET
     assert copy.deepcopy(UNSET) is UNSET

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import uuid
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -63,6 +64,42 @@ async def test_password_that_changes_is_taken_anew(own_server: Callable[..., Pos
         await pool.expire_connections()
         assert await pool.fetchval("SELECT 1") == 1
         assert pool._stats()["connects"] == 2
+
+
+# A block of SHA-256 has 64 bytes, above which HMAC takes a key's digest; SASLprep makes "fi x" of the last but one.
+@pytest.mark.parametrize(
+    ("password", "typed"),
+    [
+        ("a", "a"),
+        ("x" * 64, "x" * 64),
+        ("x" * 65, "x" * 65),
+        ("\u043f\u0430\u0440\u043e\u043b\u044c", "\u043f\u0430\u0440\u043e\u043b\u044c"),
+        ("\ufb01\u00a0x", "fi x"),
+        ("it's a 'quote' \\", "it's a 'quote' \\"),
+    ],
+)
+@pytest.mark.parametrize("iterations", [None, 1, 2])
+async def test_scram_agrees_with_the_server_about_the_key(
+    server: PostgresServer, conn: Connection, password: str, typed: str, iterations: int | None
+) -> None:
+    if iterations is not None and conn.get_server_version().major < 16:
+        pytest.skip("scram_iterations came with PostgreSQL 16")
+    role = f"scram_{uuid.uuid4().hex}"
+    literal = await conn.fetchval("SELECT quote_literal($1)", password)
+    async with conn.transaction():
+        await conn.execute("SET LOCAL password_encryption = 'scram-sha-256'")
+        if iterations is not None:
+            await conn.execute(f"SET LOCAL scram_iterations = {iterations}")
+        await conn.execute(f"CREATE ROLE {role} LOGIN PASSWORD {literal}")
+    try:
+        async with holisticpool.create_pool(
+            **parts(server) | {"user": role, "password": typed}, min_size=2, max_size=2
+        ) as pool:
+            assert await pool.fetchval("SELECT current_user::text") == role
+        with pytest.raises(exceptions.InvalidPasswordError):
+            await holisticpool.connect(**parts(server) | {"user": role, "password": typed + "y"})
+    finally:
+        await conn.execute(f"DROP ROLE {role}")
 
 
 async def test_password_callable_wins_over_the_dsn(server: PostgresServer) -> None:
