@@ -48,8 +48,9 @@ STEPS: dict[str, Step] = {
     "acquire": (acquire, "--rounds 5", "--rounds 1 --seconds 0.1 --loops asyncio"),
     "fastapi": (
         fastapi_cost,
-        "--loops asyncio --drivers holisticpool,holisticpool-exclusive,holisticpool-wheel,asyncpg,asyncpg-noreset,"
-        "asyncpg-bare,psycopg",
+        # A difference of two figures, of which each has the noise of the whole request.
+        "--loops asyncio --rounds 15 --seconds 0.8"
+        " --drivers holisticpool,holisticpool-exclusive,holisticpool-wheel,asyncpg,asyncpg-noreset,asyncpg-bare,psycopg",
         "--loops asyncio --rounds 1 --seconds 0.2 --drivers holisticpool,asyncpg",
     ),
     "openloop": (openloop, "", "--rounds 1 --seconds 1 --drivers holisticpool,asyncpg"),

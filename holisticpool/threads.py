@@ -1,7 +1,7 @@
 """A call that may block, in a thread of its own. For what happens once: many calls are the loop's executor's work.
 
-asyncio's executor has to be imported and made first, and its threads stay: a millisecond and 100 KiB, more than the
-rest of what opening a pool takes of Python.
+asyncio's executor has to be imported and made first, and its threads stay: a millisecond, more than the rest of what
+opening a pool takes of Python.
 """
 
 from __future__ import annotations
