@@ -7,7 +7,7 @@
 #include <string.h>
 
 /* What the caller gets at once; a row more at most. */
-static const Py_ssize_t READ_BYTES = 512 * 1024;
+static const Py_ssize_t READ_BYTES = (Py_ssize_t)512 * 1024;
 
 static PoolObject *
 pool_of(CopyObject *self)
