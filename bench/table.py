@@ -49,8 +49,8 @@ STEPS: dict[str, Step] = {
     "fastapi": (
         fastapi_cost,
         # A difference of two figures, of which each has the noise of the whole request.
-        "--loops asyncio --rounds 15 --seconds 0.8"
-        " --drivers holisticpool,holisticpool-exclusive,holisticpool-wheel,asyncpg,asyncpg-noreset,asyncpg-bare,psycopg",
+        "--loops asyncio --rounds 15 --seconds 0.8 --drivers holisticpool,holisticpool-exclusive,holisticpool-wheel,"
+        "asyncpg,asyncpg-noreset,asyncpg-bare,psycopg",
         "--loops asyncio --rounds 1 --seconds 0.2 --drivers holisticpool,asyncpg",
     ),
     "openloop": (openloop, "", "--rounds 1 --seconds 1 --drivers holisticpool,asyncpg"),
